@@ -1,0 +1,35 @@
+"""Is the process alive; can it work."""
+
+from __future__ import annotations
+
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when the database and the cache answer, else 503 with the reason."""
+    checks = {"database": _database(), "cache": _cache()}
+    good = all(answer == "ok" for answer in checks.values())
+    return JsonResponse({"status": "ok" if good else "unavailable", **checks}, status=200 if good else 503)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "no answer"
+    return "ok"
+
+
+def _cache() -> str:
+    try:
+        cache.set("readyz", 1, 10)
+    except Exception:  # the cache's library has no common error class
+        return "no answer"
+    return "ok"

@@ -1,0 +1,7 @@
+"""The AdminSite behind every plain `@admin.register`."""
+
+from unfold.sites import UnfoldAdminSite
+
+
+class BackofficeSite(UnfoldAdminSite):
+    """Voltdesk's back office."""

@@ -1,0 +1,94 @@
+"""Tokens that drivers present."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import Organisation, User
+from apps.cards import uid as uids
+from apps.cards.querysets import TokenQuerySet
+from apps.core.models import PublicIdModel, TenantModel, known
+
+
+class TokenState(models.TextChoices):
+    """A card's life. "Expired" is no state: it follows from the date."""
+
+    ORDERED = "ordered", _("ordered")
+    SHIPPED = "shipped", _("shipped")
+    ACTIVE = "active", _("active")
+    BLOCKED = "blocked", _("blocked")
+    LOST = "lost", _("lost")
+
+
+class ByteOrder(models.TextChoices):
+    AS_PRINTED = "as_printed", _("as printed")
+    REVERSED = "reversed", _("reversed")
+    EITHER = "either", _("either")
+
+
+class TokenType(models.TextChoices):
+    """OCPI 2.2.1 12.4.4."""
+
+    RFID = "RFID", _("RFID card")
+    APP_USER = "APP_USER", _("app")
+    AD_HOC_USER = "AD_HOC_USER", _("ad hoc")
+    OTHER = "OTHER", _("other")
+
+
+class Token(PublicIdModel, TenantModel):
+    """A card (or app id). `uid` is kept in its normal form; `organisation` owns it, `holder` drives with it."""
+
+    State = TokenState
+
+    uid = models.CharField(_("UID"), max_length=36, help_text=_("As printed; separators and case do not matter."))
+    byte_order = models.CharField(
+        _("byte order"), max_length=12, choices=ByteOrder.choices, default=ByteOrder.AS_PRINTED
+    )
+    type = models.CharField(_("type"), max_length=12, choices=TokenType.choices, default=TokenType.RFID)
+    visual_number = models.CharField(_("printed number"), max_length=64, blank=True)
+    label = models.CharField(_("label"), max_length=80, blank=True)
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="tokens",
+        verbose_name=_("organisation"),
+    )
+    holder = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="tokens", verbose_name=_("holder")
+    )
+    state = models.CharField(_("state"), max_length=12, choices=TokenState.choices, default=TokenState.ACTIVE)
+    expires_at = models.DateTimeField(_("valid until"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = TokenQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("card")
+        verbose_name_plural = _("cards")
+        permissions = [("order_token", "Can order cards"), ("block_token", "Can block cards")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operator", "uid"],
+                name="token_uid_once",
+                violation_error_message=_("There is a card with this UID already."),
+            ),
+            models.CheckConstraint(condition=known("state", TokenState), name="token_state"),
+            models.CheckConstraint(condition=known("byte_order", ByteOrder), name="token_byte_order"),
+            models.CheckConstraint(condition=known("type", TokenType), name="token_type"),
+        ]
+        indexes = [models.Index(fields=["organisation"], name="token_organisation")]
+
+    def __str__(self) -> str:
+        return self.label or self.visual_number or self.uid
+
+    def clean(self) -> None:
+        self.uid = uids.normalise(self.uid)
+        super().clean()
+
+    def is_expired(self, now: dt.datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now

@@ -1,0 +1,21 @@
+"""Who sees which tokens: an organisation its own, a driver those held."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Self
+
+from django.db.models import Q
+
+from apps.core.actor import Actor
+from apps.core.querysets import TenantQuerySet
+
+
+class TokenQuerySet(TenantQuerySet):
+    def shared_with(self, actor: Actor) -> Q:
+        return Q(organisation__in=frozenset(actor.organisations) - actor.driver_of) | (
+            Q(holder=actor.user_id, organisation__in=actor.driver_of)
+        )
+
+    def usable(self, now: dt.datetime) -> Self:
+        return self.filter(state="active").filter(Q(expires_at=None) | Q(expires_at__gt=now))

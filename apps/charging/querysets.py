@@ -1,0 +1,46 @@
+"""Who sees which sessions (design, who owns what)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db.models import Q
+
+from apps.core.actor import Actor
+from apps.core.querysets import TenantQuerySet
+
+
+class SessionQuerySet(TenantQuerySet):
+    def shared_with(self, actor: Actor) -> Q:
+        organisations = frozenset(actor.organisations) - actor.driver_of
+        return (
+            Q(host__in=organisations)
+            | Q(organisation__in=organisations)
+            | Q(holder=actor.user_id, organisation__in=actor.driver_of)
+        )
+
+    def running(self) -> Self:
+        return self.filter(state="active")
+
+    def unsettled(self) -> Self:
+        """Sessions that an open blocking item holds back from a CDR."""
+        return self.filter(review_items__blocking=True, review_items__state="open").distinct()
+
+
+class OfSessionQuerySet(TenantQuerySet):
+    """Rows with a `session`, seen by those who see the session."""
+
+    def shared_with(self, actor: Actor) -> Q:
+        organisations = frozenset(actor.organisations) - actor.driver_of
+        return (
+            Q(session__host__in=organisations)
+            | Q(session__organisation__in=organisations)
+            | Q(session__holder=actor.user_id, session__organisation__in=actor.driver_of)
+        )
+
+
+class ReviewItemQuerySet(TenantQuerySet):
+    """Review is the operator's work alone."""
+
+    def open(self) -> Self:
+        return self.filter(state="open")

@@ -1,0 +1,6 @@
+"""What every app shares and no app owns: who acts, what they may see, how apps talk to each other.
+
+No tables. Nothing lives here that fewer than three apps use. Beside the usual files:
+`actor` (who acts), `energy` (unit arithmetic), `live` (hints to open pages), `bulk` (one statement a
+table, on both databases), `timeseries` (monthly partitions), `middleware` (content security by host).
+"""

@@ -1,0 +1,136 @@
+"""One statement a table for many rows, on PostgreSQL (`unnest`) and SQLite (`executemany`).
+
+For the gateway's batches, where the ORM's cost a row is what a message costs. Rows are tuples in the order of the
+columns given; values are what the database driver takes (int, str, bytes, float, datetime in UTC, None).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where rows go. `types` are PostgreSQL's names, one a column, for the casts that keep indexes usable."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    conflict: str = ""
+    _statements: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.columns) != len(self.types):
+            raise ValueError(f"{self.name}: {len(self.columns)} columns, {len(self.types)} types")
+
+
+@dataclass(frozen=True)
+class Update:
+    """A guarded UPDATE of many rows. `keys` find the row; `sets` are new values; `guard` is SQL over `t` (the row) and `v`
+    (the new values), so that older never overwrites newer."""
+
+    name: str
+    keys: tuple[str, ...]
+    sets: tuple[str, ...]
+    types: tuple[str, ...]
+    expressions: tuple[tuple[str, str], ...] = ()
+    guard: str = ""
+    _statements: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.keys + self.sets
+
+    def __post_init__(self) -> None:
+        if len(self.columns) != len(self.types):
+            raise ValueError(f"{self.name}: {len(self.columns)} columns, {len(self.types)} types")
+
+
+def insert_rows(connection: BaseDatabaseWrapper, table: Table, rows: Sequence[Row]) -> None:
+    """INSERT all rows; `table.conflict` is the ON CONFLICT clause, if any."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_pg_insert(table), [list(column) for column in zip(*rows, strict=True)])
+        else:
+            cursor.executemany(_sqlite_insert(table), [_sqlite_row(row) for row in rows])
+
+
+def update_rows(connection: BaseDatabaseWrapper, update: Update, rows: Sequence[Row]) -> None:
+    """UPDATE all rows, each key at most once (PostgreSQL would pick one of two at random)."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_pg_update(update), [list(column) for column in zip(*rows, strict=True)])
+        else:
+            cursor.executemany(_sqlite_update(update), [_sqlite_row(row) for row in rows])
+
+
+def _pg_insert(table: Table) -> str:
+    if "pg" not in table._statements:
+        columns = ", ".join(table.columns)
+        arrays = ", ".join(f"%s::{kind}[]" for kind in table.types)
+        table._statements["pg"] = (
+            f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) {table.conflict}"
+        )
+    return table._statements["pg"]
+
+
+def _sqlite_insert(table: Table) -> str:
+    if "sqlite" not in table._statements:
+        columns = ", ".join(table.columns)
+        marks = ", ".join(["%s"] * len(table.columns))
+        table._statements["sqlite"] = f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) {table.conflict}"
+    return table._statements["sqlite"]
+
+
+def _assignments(update: Update) -> str:
+    plain = [f"{column} = v.{column}" for column in update.sets if column not in dict(update.expressions)]
+    return ", ".join([*plain, *(f"{column} = {expression}" for column, expression in update.expressions)])
+
+
+def _where(update: Update) -> str:
+    keys = " AND ".join(f"t.{column} = v.{column}" for column in update.keys)
+    return f"{keys} AND ({update.guard})" if update.guard else keys
+
+
+def _pg_update(update: Update) -> str:
+    if "pg" not in update._statements:
+        arrays = ", ".join(f"%s::{kind}[]" for kind in update.types)
+        update._statements["pg"] = (
+            f"UPDATE {update.name} AS t SET {_assignments(update)} "
+            f"FROM unnest({arrays}) AS v ({', '.join(update.columns)}) WHERE {_where(update)}"
+        )
+    return update._statements["pg"]
+
+
+def _sqlite_update(update: Update) -> str:
+    if "sqlite" not in update._statements:
+        values = ", ".join(f"%s AS {column}" for column in update.columns)
+        update._statements["sqlite"] = (
+            f"UPDATE {update.name} AS t SET {_assignments(update)} FROM (SELECT {values}) AS v WHERE {_where(update)}"
+        )
+    return update._statements["sqlite"]
+
+
+def _sqlite_row(row: Row) -> Row:
+    return tuple(_sqlite_value(value) for value in row)
+
+
+def _sqlite_value(value: Any) -> Any:
+    # Django's SQLite stores aware UTC datetimes as naive text and UUIDs as 32 hex digits.
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).replace(tzinfo=None).isoformat(sep=" ")
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    return value

@@ -1,0 +1,3 @@
+"""What stands where: locations, charging stations, EVSEs, connectors, their hardware, live state and history.
+
+Beside the usual files: `status` (what a charger's status and boot mean for its live state, a pure function)."""

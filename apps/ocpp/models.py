@@ -1,0 +1,196 @@
+"""What the gateway keeps: keys, leases, frames, refused handshakes, quarantine."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from apps.core.models import PublicIdModel, TenantModel
+from apps.core.querysets import TenantQuerySet
+from apps.core.timeseries import TimeSeriesModel
+from apps.installations.models import ChargingStation
+from apps.installations.querysets import AtStationQuerySet
+
+
+class OperatorKey(TenantModel):
+    """The operator's part of the charger URL: short, not guessable; several may be valid while chargers are moved."""
+
+    key = models.CharField(_("key"), max_length=16, unique=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("charger URL key")
+        verbose_name_plural = _("charger URL keys")
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class StationKey(TenantModel):
+    """A station's password as salted keyed BLAKE2b; several may be valid while it is rotated."""
+
+    station = models.ForeignKey(
+        ChargingStation, on_delete=models.PROTECT, related_name="keys", verbose_name=_("charger")
+    )
+    salt = models.BinaryField(max_length=16, editable=False)
+    digest = models.BinaryField(max_length=32, editable=False)
+    pepper_version = models.PositiveSmallIntegerField(editable=False)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    valid_until = models.DateTimeField(_("valid until"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
+
+    objects = AtStationQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("charger key")
+        verbose_name_plural = _("charger keys")
+
+    def __str__(self) -> str:
+        return f"{self.station} {self.created_at:%Y-%m-%d}"
+
+
+class GatewayLease(models.Model):
+    """A running gateway process. Without a beat for 20 s its stations are offline (contract G11)."""
+
+    name = models.CharField(_("name"), max_length=64, primary_key=True)
+    host = models.CharField(_("host"), max_length=120)
+    pid = models.PositiveIntegerField(_("process"))
+    started_at = models.DateTimeField(_("started at"))
+    beat_at = models.DateTimeField(_("last beat"))
+
+    class Meta:
+        verbose_name = _("gateway")
+        verbose_name_plural = _("gateways")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TransactionCounter(models.Model):
+    """The last 1.6 transactionId handed out; gateways take blocks (contract G12)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    last = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("transaction counter")
+        verbose_name_plural = _("transaction counters")
+
+
+class BatchMark(models.Model):
+    """A committed batch. Where it is found on a repeat, counters are not added again (contract G8)."""
+
+    id = models.UUIDField(primary_key=True)
+    committed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        indexes = [models.Index(fields=["committed_at"], name="batch_committed")]
+
+
+class FrameDirection(models.TextChoices):
+    IN = "in", _("from the charger")
+    OUT = "out", _("to the charger")
+
+
+class Frame(TimeSeriesModel):
+    """One OCPP-J exchange: a CALL with its answer, secrets masked. Key: (received_at, connection, sequence)."""
+
+    pk = models.CompositePrimaryKey("received_at", "station_id", "generation", "sequence")
+    partition_by = "received_at"
+    received_at = models.DateTimeField(_("at"))
+    station_id = models.BigIntegerField()
+    generation = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    operator_id = models.BigIntegerField()
+    direction = models.CharField(_("direction"), max_length=3, choices=FrameDirection.choices)
+    action = models.CharField(_("action"), max_length=50)
+    message_id = models.CharField(_("message id"), max_length=40)
+    request = models.TextField(_("request"))
+    response = models.TextField(_("response"), blank=True)
+    error_code = models.CharField(_("error code"), max_length=40, blank=True)
+    latency_ms = models.IntegerField(_("latency (ms)"), null=True)
+
+    objects = TenantQuerySet.as_manager()
+    everything = models.Manager()
+
+    class Meta:
+        default_manager_name = "everything"
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        indexes = [models.Index(fields=["station_id", "received_at"], name="frame_station")]
+
+
+class HandshakeRefusal(PublicIdModel, TenantModel):
+    """A refused connection: who, why, what to do. One row per (operator, identity, address) with a counter."""
+
+    identity = models.CharField(_("identity"), max_length=64)
+    address = models.CharField(_("address"), max_length=64)
+    station = models.ForeignKey(
+        ChargingStation, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("charger")
+    )
+    reason = models.CharField(_("reason"), max_length=40)
+    count = models.PositiveIntegerField(_("tries"), default=1)
+    first_at = models.DateTimeField(_("first at"))
+    last_at = models.DateTimeField(_("last at"))
+    user_agent = models.CharField(_("user agent"), max_length=120, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("refused connection")
+        verbose_name_plural = _("refused connections")
+        permissions = [("adopt_handshakerefusal", "Can adopt unknown chargers")]
+        constraints = [
+            models.UniqueConstraint(fields=["operator", "identity", "address"], name="handshake_refusal_once")
+        ]
+        indexes = [models.Index(fields=["operator", "-last_at"], name="handshake_refusal_last")]
+
+    def __str__(self) -> str:
+        return f"{self.identity} ({self.address})"
+
+
+class StrangerRefusal(models.Model):
+    """A refused connection under a key that no operator has: no tenant, so platform staff alone see it."""
+
+    key = models.CharField(_("key"), max_length=64)
+    identity = models.CharField(_("identity"), max_length=64)
+    address = models.CharField(_("address"), max_length=64)
+    count = models.PositiveIntegerField(_("tries"), default=1)
+    first_at = models.DateTimeField(_("first at"))
+    last_at = models.DateTimeField(_("last at"))
+
+    class Meta:
+        verbose_name = _("connection without operator")
+        verbose_name_plural = _("connections without operator")
+        constraints = [models.UniqueConstraint(fields=["key", "identity", "address"], name="stranger_refusal_once")]
+
+    def __str__(self) -> str:
+        return f"{self.identity} ({self.address})"
+
+
+class QuarantinedFrame(TenantModel):
+    """A message that could not be stored as what it says; confirmed, kept as bytes (contract G7)."""
+
+    station = models.ForeignKey(ChargingStation, on_delete=models.PROTECT, related_name="+", verbose_name=_("charger"))
+    received_at = models.DateTimeField(_("received at"))
+    generation = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    raw = models.BinaryField(_("message"))
+    error = models.TextField(_("error"))
+
+    objects = AtStationQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("quarantined message")
+        verbose_name_plural = _("quarantined messages")
+        constraints = [
+            models.UniqueConstraint(fields=["station", "generation", "sequence"], name="quarantined_frame_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.station_id} {self.received_at:%Y-%m-%d %H:%M}"

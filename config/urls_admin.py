@@ -1,0 +1,9 @@
+"""URLs of the admin host."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("accounts/", include("allauth.urls")),
+    path("", admin.site.urls),
+]

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from apps.core.actor import Actor
+from tests.factories.cast import CANARY, Tenant, make_tenant
+
+
+@pytest.fixture
+def ours(db) -> Tenant:
+    """Operator A and its fleet."""
+    return make_tenant("Amber")
+
+
+@pytest.fixture
+def rival(db) -> Tenant:
+    """Operator C: nothing of it may ever be seen by ours."""
+    return make_tenant(CANARY)
+
+
+@pytest.fixture
+def system(ours: Tenant) -> Actor:
+    return Actor.system(ours.operator)

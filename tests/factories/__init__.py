@@ -1,0 +1,1 @@
+"""One factory a model, and the standing cast of tenants (`cast`)."""
