@@ -1,0 +1,353 @@
+"""What a message says, what the database knows, and what follows from both: plain data, version-neutral.
+
+A protocol package translates a frame to one of the bodies below; `store.load` reads the `Facts` of a whole batch;
+`decisions.decide` gives a `Decision`; `Facts.apply` lets later messages of the batch see it; `store.write` writes all
+of it, one statement a table. Energy is integer Wh, power W, current A, voltage V, times aware UTC.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+EARLIEST = dt.datetime(2010, 1, 1, tzinfo=dt.UTC)
+LATEST_AHEAD = dt.timedelta(days=1)
+
+
+@dataclass(slots=True, frozen=True)
+class Moment:
+    """A time as a charger sent it. `parsed` is aware UTC, or None where the text is no time."""
+
+    sent: str
+    parsed: dt.datetime | None
+
+    @property
+    def key(self) -> str:
+        """What idempotency keys are built from: the time as sent, never the time of receipt."""
+        return self.parsed.isoformat() if self.parsed is not None else self.sent
+
+    def clamped(self, received_at: dt.datetime) -> tuple[dt.datetime, bool]:
+        """The time that counts, and whether the one sent can be: else it is the time of receipt."""
+        if self.parsed is None or not EARLIEST <= self.parsed <= received_at + LATEST_AHEAD:
+            return received_at, False
+        return self.parsed, True
+
+
+@dataclass(slots=True, frozen=True)
+class Sample:
+    """One sampled value, its defaults filled in (OCPP 1.6 section 7.33): `value` is the text as sent."""
+
+    value: str
+    measurand: str = "Energy.Active.Import.Register"
+    unit: str = ""
+    phase: str = ""
+    context: str = "Sample.Periodic"
+    location: str = "Outlet"
+
+
+@dataclass(slots=True, frozen=True)
+class Element:
+    """One meterValue element: the samples of one time. `raw` is its compact JSON as evidence."""
+
+    at: Moment
+    samples: tuple[Sample, ...]
+    raw: str
+
+
+@dataclass(slots=True, frozen=True)
+class Authorise:
+    uid: str
+
+
+@dataclass(slots=True, frozen=True)
+class Started:
+    """A session began. `start_key` is the key of the start within its station, by the protocol's rule; `clockless` says
+    that the time does not parse or lies before 2020, so that one key may stand for several starts."""
+
+    connector: int
+    uid: str
+    at: Moment
+    meter_wh: int
+    meter_sent: str
+    start_key: str
+    clockless: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class Measured:
+    connector: int
+    transaction_id: int | None
+    elements: tuple[Element, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Ended:
+    transaction_id: int
+    uid: str | None
+    at: Moment
+    meter_wh: int
+    meter_sent: str
+    reason: str
+    elements: tuple[Element, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Booted:
+    vendor: str
+    model: str
+    serial: str = ""
+    firmware: str = ""
+    iccid: str = ""
+    imsi: str = ""
+    meter_type: str = ""
+    meter_serial: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class StatusReported:
+    connector: int
+    status: str
+    at: Moment | None
+    error_code: str = ""
+    info: str = ""
+    vendor_error_code: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Unreadable:
+    """A hot message whose decision failed or whose data the database refused: it is confirmed and kept for review."""
+
+    action: str
+    connector: int
+    error: str
+    key: str
+    uid: str = ""
+
+
+Body = Authorise | Started | Measured | Ended | Booted | StatusReported | Unreadable
+
+
+@dataclass(slots=True)
+class Message:
+    """A body with where it came from. (generation, sequence) orders the messages of a station."""
+
+    station_id: int
+    operator_id: int
+    generation: int
+    sequence: int
+    received_at: dt.datetime
+    body: Body
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class ConnectorFacts:
+    number: int
+    max_power_w: int
+    id: int | None = None
+
+
+@dataclass(slots=True)
+class TokenFacts:
+    id: int
+    uid: str
+    state: str
+    expires_at: dt.datetime | None
+    organisation_id: int | None
+    holder_id: int | None
+    byte_order: str
+
+
+@dataclass(slots=True)
+class SessionFacts:
+    """A session as the batch sees it: the columns that messages read or write. `id` is drawn before the decision, so
+    readings of the same batch can name it. `dirty`: it exists in the database and was changed here."""
+
+    id: int
+    station_id: int
+    operator_id: int
+    connector_number: int
+    transaction_id: int | None
+    start_key: str
+    state: str
+    started_at: dt.datetime
+    started_sent: str
+    start_received_at: dt.datetime
+    start_generation: int | None
+    meter_start_wh: int | None
+    meter_start_sent: str = ""
+    uid: str = ""
+    token_id: int | None = None
+    organisation_id: int | None = None
+    holder_id: int | None = None
+    connector_id: int | None = None
+    location_id: int | None = None
+    host_id: int | None = None
+    free_by_policy: bool = False
+    authorisation_status: str = ""
+    authorisation_reason: str = ""
+    start_offset_s: float | None = None
+    ended_at: dt.datetime | None = None
+    ended_sent: str = ""
+    stop_received_at: dt.datetime | None = None
+    stop_offset_s: float | None = None
+    meter_stop_wh: int | None = None
+    meter_stop_sent: str = ""
+    stop_reason: str = ""
+    stop_uid: str = ""
+    awaiting_since: dt.datetime | None = None
+    # live figures
+    reading_at: dt.datetime | None = None
+    register_wh: int | None = None
+    power_w: int | None = None
+    soc_percent: int | None = None
+    readings: int = 0
+    is_new: bool = False
+    dirty: bool = False
+    live_dirty: bool = False
+
+
+@dataclass(slots=True)
+class StationFacts:
+    id: int
+    operator_id: int
+    location_id: int
+    host_id: int | None
+    unknown_cards: str
+    clock_offset_s: float | None
+    booted_at: dt.datetime | None
+    connectors: dict[int, ConnectorFacts] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Doubt:
+    """A review item to open. `key` is unique in its station for ever; one open item a session and code is enough."""
+
+    code: str
+    key: str
+    evidence: dict[str, Any]
+    session_id: int | None = None
+    blocking: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class ReadingRow:
+    """A row of `charging_reading`, in the order of its columns."""
+
+    at: dt.datetime
+    station_id: int
+    connector_number: int
+    digest: int
+    operator_id: int
+    session_id: int | None
+    received_at: dt.datetime
+    generation: int
+    sequence: int
+    context: str
+    register_wh: int | None
+    power_w: int | None
+    current_a: float | None
+    voltage_v: float | None
+    soc_percent: int | None
+    notes: str
+    samples: str
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """The one reasoned answer to "may this card charge here?"."""
+
+    status: str
+    reason: str
+    token: TokenFacts | None = None
+    free: bool = False
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == "Accepted"
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the protocol package turns into a confirmation."""
+
+    verdict: Verdict | None = None
+    transaction_id: int | None = None
+
+
+@dataclass(slots=True)
+class SessionChange:
+    """New values of columns of a session, by name."""
+
+    session: SessionFacts
+    values: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Decision:
+    """Everything that follows from one message. Nothing in it is applied until `Facts.apply`."""
+
+    reply: Reply = field(default_factory=Reply)
+    session: SessionFacts | None = None
+    changes: list[SessionChange] = field(default_factory=list)
+    live: list[SessionChange] = field(default_factory=list)
+    readings: list[ReadingRow] = field(default_factory=list)
+    verdict_uid: str = ""
+    doubts: list[Doubt] = field(default_factory=list)
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    new_connectors: list[ConnectorFacts] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the batch knows. `sessions_by_key`: (station id, start key); `open_sessions`: (station id, connector number),
+    newest first; `busy`: token id → its running sessions. `new_session_id` and `new_transaction_id` draw durable ids."""
+
+    stations: dict[int, StationFacts] = field(default_factory=dict)
+    tokens: dict[tuple[int, str], TokenFacts] = field(default_factory=dict)
+    sessions_by_key: dict[tuple[int, str], list[SessionFacts]] = field(default_factory=dict)
+    sessions_by_transaction: dict[int, SessionFacts] = field(default_factory=dict)
+    open_sessions: dict[tuple[int, int], list[SessionFacts]] = field(default_factory=dict)
+    busy: dict[int, list[SessionFacts]] = field(default_factory=dict)
+    new_session_id: Callable[[], int] = field(default=lambda: 0)
+    new_transaction_id: Callable[[], int] = field(default=lambda: 0)
+
+    def apply(self, decision: Decision, station_id: int) -> None:
+        """Let later messages of the batch see what this one changed."""
+        for connector in decision.new_connectors:
+            self.stations[station_id].connectors[connector.number] = connector
+        if decision.session is not None:
+            self._add_session(decision.session)
+        for change in decision.changes:
+            self._change(change)
+        for change in decision.live:
+            for name, value in change.values.items():
+                setattr(change.session, name, value)
+            change.session.live_dirty = True
+
+    def _add_session(self, session: SessionFacts) -> None:
+        session.is_new = True
+        self.sessions_by_key.setdefault((session.station_id, session.start_key), []).append(session)
+        if session.transaction_id is not None:
+            self.sessions_by_transaction[session.transaction_id] = session
+        if session.state in ("active", "awaiting"):
+            self.open_sessions.setdefault((session.station_id, session.connector_number), []).insert(0, session)
+        if session.token_id is not None and session.state == "active":
+            self.busy.setdefault(session.token_id, []).append(session)
+
+    def _change(self, change: SessionChange) -> None:
+        session = change.session
+        for name, value in change.values.items():
+            setattr(session, name, value)
+        session.dirty = True
+        if session.state not in ("active", "awaiting"):
+            siblings = self.open_sessions.get((session.station_id, session.connector_number), [])
+            if session in siblings:
+                siblings.remove(session)
+        if session.token_id is not None and session.state != "active":
+            running = self.busy.get(session.token_id, [])
+            if session in running:
+                running.remove(session)
