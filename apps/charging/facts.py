@@ -303,8 +303,8 @@ class Decision:
 
 @dataclass(slots=True)
 class Facts:
-    """What the batch knows. `sessions_by_key`: (station id, start key); `open_sessions`: (station id, connector number),
-    newest first; `busy`: token id → its running sessions. `new_session_id` and `new_transaction_id` draw durable ids."""
+    """What the batch knows. `sessions_by_key`: (station id, start key); `open_sessions`: (station id, connector
+    number), newest first; `busy`: token id → its running sessions. The two functions draw durable ids."""
 
     stations: dict[int, StationFacts] = field(default_factory=dict)
     tokens: dict[tuple[int, str], TokenFacts] = field(default_factory=dict)

@@ -3,7 +3,7 @@ repairs from `services`."""
 
 from __future__ import annotations
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +14,33 @@ from apps.core.models import PublicIdModel, TenantModel, known
 from apps.core.querysets import TenantQuerySet
 from apps.core.timeseries import TimeSeriesModel
 from apps.installations.models import ChargingStation, Connector, Location
+
+
+class Counter(models.Model):
+    """The last id handed out under a name. Gateways take blocks, so ids are never reused and have gaps."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    last = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("counter")
+        verbose_name_plural = _("counters")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def draw(cls, name: str, count: int = 1) -> int:
+        """The first of `count` ids, all of them durable once the caller's transaction commits."""
+        with transaction.atomic():
+            cls.objects.bulk_create([cls(name=name)], ignore_conflicts=True)
+            cls.objects.filter(name=name).update(last=models.F("last") + count)
+            last: int = cls.objects.values_list("last", flat=True).get(name=name)
+        return last - count + 1
+
+
+def new_session_id() -> int:
+    return Counter.draw("session")
 
 
 class AuthorisationStatus(models.TextChoices):
@@ -92,6 +119,7 @@ class Session(PublicIdModel, TenantModel):
 
     State = SessionState
 
+    id = models.BigIntegerField(primary_key=True, default=new_session_id, editable=False)
     station = models.ForeignKey(
         ChargingStation, on_delete=models.PROTECT, related_name="sessions", verbose_name=_("charger")
     )

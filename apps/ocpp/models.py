@@ -69,17 +69,6 @@ class GatewayLease(models.Model):
         return self.name
 
 
-class TransactionCounter(models.Model):
-    """The last 1.6 transactionId handed out; gateways take blocks (contract G12)."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    last = models.BigIntegerField(default=0)
-
-    class Meta:
-        verbose_name = _("transaction counter")
-        verbose_name_plural = _("transaction counters")
-
-
 class BatchMark(models.Model):
     """A committed batch. Where it is found on a repeat, counters are not added again (contract G8)."""
 
