@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from apps.installations.status import Booted, ConnectorFacts, StationFacts, StatusReported
+
 EARLIEST = dt.datetime(2010, 1, 1, tzinfo=dt.UTC)
 LATEST_AHEAD = dt.timedelta(days=1)
 
@@ -94,28 +96,6 @@ class Ended:
 
 
 @dataclass(slots=True, frozen=True)
-class Booted:
-    vendor: str
-    model: str
-    serial: str = ""
-    firmware: str = ""
-    iccid: str = ""
-    imsi: str = ""
-    meter_type: str = ""
-    meter_serial: str = ""
-
-
-@dataclass(slots=True, frozen=True)
-class StatusReported:
-    connector: int
-    status: str
-    at: Moment | None
-    error_code: str = ""
-    info: str = ""
-    vendor_error_code: str = ""
-
-
-@dataclass(slots=True, frozen=True)
 class Unreadable:
     """A hot message whose decision failed or whose data the database refused: it is confirmed and kept for review."""
 
@@ -140,13 +120,6 @@ class Message:
     received_at: dt.datetime
     body: Body
     repairs: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class ConnectorFacts:
-    number: int
-    max_power_w: int
-    id: int | None = None
 
 
 @dataclass(slots=True)
@@ -207,18 +180,6 @@ class SessionFacts:
     is_new: bool = False
     dirty: bool = False
     live_dirty: bool = False
-
-
-@dataclass(slots=True)
-class StationFacts:
-    id: int
-    operator_id: int
-    location_id: int
-    host_id: int | None
-    unknown_cards: str
-    clock_offset_s: float | None
-    booted_at: dt.datetime | None
-    connectors: dict[int, ConnectorFacts] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
