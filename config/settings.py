@@ -158,7 +158,8 @@ else:
 
 MEDIA_ROOT = VAR_DIR / "media"
 STATIC_URL = "/static/"
-STATIC_ROOT = VAR_DIR / "static"
+# Collected in production only; an embedded installation serves what the apps carry.
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static"))) if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 STORAGES: dict[str, dict[str, Any]] = {
@@ -213,8 +214,26 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "reset_password": "20/m/ip,5/m/key"}
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Voltdesk"
-EMAIL_CONFIG = env.email("EMAIL_URL", default="consolemail://")
-vars().update(EMAIL_CONFIG)
+
+
+def _mailer() -> dict[str, Any]:
+    """Django's mailer for EMAIL_URL: `smtp+tls://user:password@host:587`, `smtp+ssl://…`, or the console."""
+    url = env.email("EMAIL_URL", default="consolemail://")
+    if not url["EMAIL_BACKEND"].endswith("smtp.EmailBackend"):
+        return {"BACKEND": url["EMAIL_BACKEND"]}
+    options = {
+        "host": url["EMAIL_HOST"],
+        "port": url["EMAIL_PORT"] or 25,
+        "username": url["EMAIL_HOST_USER"] or "",
+        "password": url["EMAIL_HOST_PASSWORD"] or "",
+        "use_tls": url.get("EMAIL_USE_TLS", False),
+        "use_ssl": url.get("EMAIL_USE_SSL", False),
+        "timeout": 20,
+    }
+    return {"BACKEND": url["EMAIL_BACKEND"], "OPTIONS": options}
+
+
+MAILERS = {"default": _mailer()}
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=f"voltdesk@{ADMIN_HOST}")
 
 # --- language and time ------------------------------------------------------------------------------------------------
@@ -248,6 +267,7 @@ ADMIN_CSP = {
     "frame-ancestors": [CSP.SELF],
 }
 X_FRAME_OPTIONS = "SAMEORIGIN"
+SILENCED_SYSTEM_CHECKS = ["security.W019"]  # wants DENY; the policies above say "none" where nothing opens in a frame
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_SCHEME == "https"

@@ -48,5 +48,5 @@ class ActorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.actor = selectors.actor_of_request(request) if request.user.is_authenticated else ANONYMOUS
-        request.user.actor = request.actor
+        request.user.actor = request.actor  # type: ignore[union-attr]
         return self.get_response(request)

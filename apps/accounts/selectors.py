@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import MappingProxyType
+from typing import Any
 
 from django.core.cache import cache
-from django.http import HttpRequest
 
 from apps.accounts import permissions
 from apps.accounts.models import Brand, Membership, Operator, User
@@ -38,9 +38,9 @@ def brand_of_host(host: str) -> Brand | None:
     return brand if isinstance(brand, Brand) else None
 
 
-def actor_of_request(request: HttpRequest) -> Actor:
+def actor_of_request(request: Any) -> Actor:
     """The signed-in user's actor on this host. Without a membership for the host: nobody."""
-    user: User = request.user  # type: ignore[assignment]
+    user: User = request.user
     if request.brand is not None:
         return _actor_on_brand(user, request.brand)
     return _actor_on_admin(user, request.session.get(OPERATOR_SESSION_KEY))

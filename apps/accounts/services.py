@@ -22,9 +22,9 @@ def record_audit(
     why: str = "",
 ) -> AuditEntry:
     """Write who did what to `target`. Values must be JSON; secrets must not be among them."""
-    return AuditEntry.everything.create(
+    return AuditEntry.objects.create(
         operator_id=getattr(target, "operator_id", None) or actor.operator_id,
-        user=actor.user if actor.kind is Kind.SESSION else None,
+        user_id=actor.user_id if actor.kind is Kind.SESSION else None,
         actor=actor.label[:160],
         action=action,
         object_type=target._meta.label_lower,

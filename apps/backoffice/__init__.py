@@ -1,1 +1,1 @@
-"""The operator's back office: the AdminSite, its navigation, the dashboard, and admin pages that join apps. Holds no query."""
+"""The operator's back office: the AdminSite, its navigation, the dashboard, admin pages that join apps. No query."""

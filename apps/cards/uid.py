@@ -1,7 +1,8 @@
 """One normal form for the ids that chargers read from cards.
 
-The same card reaches us as `04a2b3c4`, `04A2B3C4`, `04:A2:B3:C4`, `C4B3A204` (another byte order) or padded with zeros,
-by make of charger. Case, separators and padding are removed for all; byte order is data of the card (`Token.byte_order`).
+The same card reaches us as `04a2b3c4`, `04A2B3C4`, `04:A2:B3:C4`, `C4B3A204` (another byte order) or padded with
+zeros, by make of charger. Case, separators and padding are removed for all; byte order is data of the card
+(`Token.byte_order`).
 """
 
 from __future__ import annotations

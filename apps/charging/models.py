@@ -29,13 +29,13 @@ class Counter(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @classmethod
-    def draw(cls, name: str, count: int = 1) -> int:
+    @staticmethod
+    def draw(name: str, count: int = 1) -> int:
         """The first of `count` ids, all of them durable once the caller's transaction commits."""
         with transaction.atomic():
-            cls.objects.bulk_create([cls(name=name)], ignore_conflicts=True)
-            cls.objects.filter(name=name).update(last=models.F("last") + count)
-            last: int = cls.objects.values_list("last", flat=True).get(name=name)
+            Counter.objects.bulk_create([Counter(name=name)], ignore_conflicts=True)
+            Counter.objects.filter(name=name).update(last=models.F("last") + count)
+            last: int = Counter.objects.values_list("last", flat=True).get(name=name)
         return last - count + 1
 
 

@@ -34,8 +34,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Update:
-    """A guarded UPDATE of many rows. `keys` find the row; `sets` are new values; `guard` is SQL over `t` (the row) and `v`
-    (the new values), so that older never overwrites newer."""
+    """A guarded UPDATE of many rows. `keys` find the row; `sets` are new values; `guard` is SQL over `t` (the row) and
+    `v` (the new values), so that older never overwrites newer."""
 
     name: str
     keys: tuple[str, ...]

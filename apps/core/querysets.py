@@ -20,7 +20,7 @@ class TenantQuerySet(models.QuerySet[Any]):
     _scope: str | None = None
 
     def visible_to(self, actor: Actor) -> Self:
-        """The rows that this actor may see: nothing without an operator, all of it operator-wide, else what is shared."""
+        """What this actor may see: nothing without an operator, all of it operator-wide, else what is shared."""
         scoped = self._scoped(actor.label or actor.kind)
         if actor.operator_id is None:
             return scoped.none()
@@ -38,12 +38,12 @@ class TenantQuerySet(models.QuerySet[Any]):
         return self._scoped(reason)
 
     def _scoped(self, scope: str) -> Self:
-        clone = self._chain()
+        clone: Self = self.all()
         clone._scope = scope
         return clone
 
     def _clone(self) -> Self:
-        clone = super()._clone()
+        clone: Self = super()._clone()  # type: ignore[misc]
         clone._scope = self._scope
         return clone
 

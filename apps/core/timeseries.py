@@ -95,7 +95,7 @@ def _partitions(connection: BaseDatabaseWrapper, table: str) -> set[str]:
 
 
 def _partition_column(app_label: str, name: str) -> str:
-    return str(apps.get_model(app_label, name).partition_by)  # type: ignore[attr-defined]
+    return str(apps.get_model(app_label, name).partition_by)
 
 
 def _create_month(table: str, first: dt.date) -> str:

@@ -80,6 +80,9 @@ class BatchMark(models.Model):
         verbose_name_plural = _("batches")
         indexes = [models.Index(fields=["committed_at"], name="batch_committed")]
 
+    def __str__(self) -> str:
+        return str(self.id)
+
 
 class FrameDirection(models.TextChoices):
     IN = "in", _("from the charger")
