@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from apps.installations.status import Booted, ConnectorFacts, StationFacts, StatusReported
 
@@ -176,7 +176,6 @@ class SessionFacts:
     register_wh: int | None = None
     power_w: int | None = None
     soc_percent: int | None = None
-    readings: int = 0
     is_new: bool = False
     dirty: bool = False
     live_dirty: bool = False
@@ -193,8 +192,7 @@ class Doubt:
     blocking: bool = True
 
 
-@dataclass(slots=True, frozen=True)
-class ReadingRow:
+class ReadingRow(NamedTuple):
     """A row of `charging_reading`, in the order of its columns."""
 
     at: dt.datetime

@@ -214,7 +214,6 @@ class SessionLive(TenantModel):
     energy_wh = models.BigIntegerField(_("energy (Wh)"), default=0)
     power_w = models.IntegerField(_("power (W)"), null=True)
     soc_percent = models.SmallIntegerField(_("state of charge (%)"), null=True)
-    readings = models.IntegerField(_("readings"), default=0)
 
     objects = OfSessionQuerySet.as_manager()
 

@@ -7,8 +7,11 @@ columns given; values are what the database driver takes (int, str, bytes, float
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import json
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +79,36 @@ def update_rows(connection: BaseDatabaseWrapper, update: Update, rows: Sequence[
             cursor.executemany(_sqlite_update(update), [_sqlite_row(row) for row in rows])
 
 
+def fetch_rows(connection: BaseDatabaseWrapper, sql: str, *params: Any) -> list[Row]:
+    """Rows of a query whose list parameters are written `= ANY(%s::type[])`, also on SQLite (as JSON)."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(sql, params)
+            return cursor.fetchall()
+        cursor.execute(_sqlite_query(sql), [_sqlite_parameter(value) for value in params])
+        return cursor.fetchall()
+
+
+def lock_rows(
+    connection: BaseDatabaseWrapper, table: str, key: str, ids: Iterable[int], *, skip_locked: bool = False
+) -> list[int]:
+    """Lock rows in key order, so that no two batches wait for each other (PostgreSQL; SQLite has one writer).
+    Returns the ids locked: without those held elsewhere if `skip_locked`."""
+    wanted = sorted(set(ids))
+    if connection.vendor != "postgresql" or not wanted:
+        return wanted
+    skip = " SKIP LOCKED" if skip_locked else ""
+    sql = f"SELECT {key} FROM {table} WHERE {key} = ANY(%s::bigint[]) ORDER BY {key} FOR NO KEY UPDATE{skip}"
+    return [row[0] for row in fetch_rows(connection, sql, wanted)]
+
+
+def aware(value: dt.datetime | None) -> dt.datetime | None:
+    """A time from `fetch_rows`: aware UTC on both databases (SQLite's driver gives naive ones)."""
+    if value is None or value.tzinfo is not None:
+        return value
+    return value.replace(tzinfo=dt.UTC)
+
+
 def _pg_insert(table: Table) -> str:
     if "pg" not in table._statements:
         columns = ", ".join(table.columns)
@@ -121,6 +154,17 @@ def _sqlite_update(update: Update) -> str:
             f"UPDATE {update.name} AS t SET {_assignments(update)} FROM (SELECT {values}) AS v WHERE {_where(update)}"
         )
     return update._statements["sqlite"]
+
+
+@functools.cache
+def _sqlite_query(sql: str) -> str:
+    for kind in ("bigint", "text"):
+        sql = sql.replace(f"= ANY(%s::{kind}[])", "IN (SELECT value FROM json_each(%s))")
+    return re.sub(r" FOR NO KEY UPDATE( OF [\w, ]+)?", "", sql)
+
+
+def _sqlite_parameter(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else _sqlite_value(value)
 
 
 def _sqlite_row(row: Row) -> Row:

@@ -353,7 +353,6 @@ class StationState(TenantModel):
     error_info = models.CharField(_("error information"), max_length=200, blank=True)
     clock_offset_s = models.FloatField(_("clock offset (s)"), null=True)
     clock_offset_at = models.DateTimeField(_("clock offset measured at"), null=True)
-    repairs = models.JSONField(_("repaired messages"), default=dict)
     status_on_connect = models.CharField(_("status on request"), max_length=20, blank=True)
 
     objects = AtStationQuerySet.as_manager()

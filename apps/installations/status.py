@@ -36,7 +36,7 @@ class StatusReported:
 
 @dataclass(slots=True)
 class ConnectorFacts:
-    """A connector as a batch sees it: its number in OCPP 1.6, its database id (None until written) and newest status."""
+    """A connector as a batch sees it: 1.6 number, database id (None until written), newest status."""
 
     number: int
     max_power_w: int
@@ -75,7 +75,7 @@ class StatusChange:
 def decide_status(
     station: StationFacts, report: StatusReported, *, generation: int, sequence: int, received_at: dt.datetime
 ) -> StatusChange:
-    """Newest by (generation, sequence) wins the live state (contract G9); a repeat of what is known begins no interval."""
+    """Newest by (generation, sequence) wins the live state (contract G9); a repeat begins no interval."""
     connector = station.connectors[report.connector]
     newest = (generation, sequence) > (connector.generation, connector.sequence)
     changed = (report.status, report.error_code) != (connector.status, connector.error_code)

@@ -165,6 +165,27 @@ class StrangerRefusal(models.Model):
         return f"{self.identity} ({self.address})"
 
 
+class RepairCount(TenantModel):
+    """How often a kind of repair was made to a station's messages (gateway contract, repair rather than refuse)."""
+
+    station = models.ForeignKey(
+        ChargingStation, on_delete=models.PROTECT, related_name="repair_counts", verbose_name=_("charger")
+    )
+    name = models.CharField(_("repair"), max_length=60)
+    count = models.BigIntegerField(_("times"), default=0)
+    last_at = models.DateTimeField(_("last at"))
+
+    objects = AtStationQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("repaired message")
+        verbose_name_plural = _("repaired messages")
+        constraints = [models.UniqueConstraint(fields=["station", "name"], name="repair_count_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.count}"
+
+
 class QuarantinedFrame(TenantModel):
     """A message that could not be stored as what it says; confirmed, kept as bytes (contract G7)."""
 

@@ -1,0 +1,201 @@
+"""Loads what a batch knows about stations and writes what it learned, one statement a table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from apps.core import bulk
+from apps.installations.models import EVSE, Connector, ConnectorState
+from apps.installations.status import STATION, Booted, ConnectorFacts, StationFacts, StatusChange
+
+Origin = tuple[StationFacts, int, int, dt.datetime]  # station, generation, sequence, received at
+
+
+@dataclass(slots=True)
+class InstallationChanges:
+    """What a batch learned. `offsets`: station id → seconds the station's clock is ahead."""
+
+    found: list[tuple[StationFacts, ConnectorFacts, dt.datetime]] = field(default_factory=list)
+    statuses: list[tuple[Origin, StatusChange]] = field(default_factory=list)
+    boots: list[tuple[Origin, Booted]] = field(default_factory=list)
+    offsets: dict[int, tuple[float, dt.datetime]] = field(default_factory=dict)
+
+
+_STATIONS = """
+SELECT c.id, c.operator_id, c.location_id, l.host_id, l.unknown_cards, s.clock_offset_s, s.booted_at,
+       s.status, s.error_code, s.status_generation, s.status_sequence
+  FROM installations_stationstate s
+  JOIN installations_chargingstation c ON c.id = s.station_id
+  JOIN installations_location l ON l.id = c.location_id
+ WHERE s.station_id = ANY(%s::bigint[])"""
+
+_STATIONS_LOCKED = f"{_STATIONS} ORDER BY s.station_id FOR NO KEY UPDATE OF s"
+
+_CONNECTORS = """
+SELECT c.station_id, c.number, c.max_power_w, c.id, s.status, s.error_code, s.generation, s.sequence
+  FROM installations_connector c
+  JOIN installations_connectorstate s ON s.connector_id = c.id
+ WHERE c.station_id = ANY(%s::bigint[]) AND c.archived_at IS NULL"""
+
+_CONNECTOR_STATUS = bulk.Update(
+    "installations_connectorstate",
+    keys=("connector_id",),
+    sets=("status", "status_at", "generation", "sequence", "error_code", "error_info"),
+    types=("bigint", "text", "timestamptz", "bigint", "bigint", "text", "text"),
+    guard="(t.generation, t.sequence) < (v.generation, v.sequence)",
+)
+_STATION_STATUS = bulk.Update(
+    "installations_stationstate",
+    keys=("station_id",),
+    sets=("status", "status_at", "status_generation", "status_sequence", "error_code", "error_info"),
+    types=("bigint", "text", "timestamptz", "bigint", "bigint", "text", "text"),
+    guard="(t.status_generation, t.status_sequence) < (v.status_generation, v.status_sequence)",
+)
+_BOOTED = bulk.Update(
+    "installations_stationstate",
+    keys=("station_id",),
+    sets=("booted_at",),
+    types=("bigint", "timestamptz"),
+    guard="t.booted_at IS NULL OR t.booted_at < v.booted_at",
+)
+_OFFSET = bulk.Update(
+    "installations_stationstate",
+    keys=("station_id",),
+    sets=("clock_offset_s", "clock_offset_at"),
+    types=("bigint", "float8", "timestamptz"),
+)
+_INTERVALS = bulk.Table(
+    "installations_statusinterval",
+    columns=(
+        "at",
+        "station_id",
+        "connector_number",
+        "sequence",
+        "operator_id",
+        "received_at",
+        "status",
+        "error_code",
+        "error_info",
+        "vendor_error_code",
+    ),
+    types=("timestamptz", "bigint", "int", "bigint", "bigint", "timestamptz", "text", "text", "text", "text"),
+    conflict="ON CONFLICT DO NOTHING",
+)
+_BOOTS = bulk.Table(
+    "installations_boot",
+    columns=(
+        "operator_id",
+        "station_id",
+        "received_at",
+        "generation",
+        "sequence",
+        "vendor",
+        "model",
+        "serial",
+        "firmware",
+        "iccid",
+        "imsi",
+        "meter_type",
+        "meter_serial",
+    ),
+    types=("bigint", "bigint", "timestamptz", "bigint", "bigint", *["text"] * 8),
+    conflict="ON CONFLICT DO NOTHING",
+)
+
+
+def load_stations(
+    connection: BaseDatabaseWrapper, station_ids: Iterable[int], *, lock: bool = False
+) -> dict[int, StationFacts]:
+    """Stations with their connectors, number 0 included. `lock` holds their live rows, in key order."""
+    ids = sorted(set(station_ids))
+    stations: dict[int, StationFacts] = {}
+    for pk, operator, location, host, policy, offset, booted_at, *status in bulk.fetch_rows(
+        connection, _STATIONS_LOCKED if lock else _STATIONS, ids
+    ):
+        stations[pk] = StationFacts(pk, operator, location, host, policy, offset, bulk.aware(booted_at))
+        stations[pk].connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
+    for station_id, number, *rest in bulk.fetch_rows(connection, _CONNECTORS, ids):
+        if station_id in stations:
+            stations[station_id].connectors[number] = ConnectorFacts(number, *rest)
+    return stations
+
+
+def write_changes(connection: BaseDatabaseWrapper, changes: InstallationChanges) -> None:
+    """Write all of it. Found connectors first: their ids are needed by what follows."""
+    for station, connector, found_at in changes.found:
+        _create_connector(station, connector, found_at)
+    _write_statuses(connection, changes.statuses)
+    _write_boots(connection, changes.boots)
+    if changes.offsets:
+        bulk.lock_rows(connection, "installations_stationstate", "station_id", changes.offsets)
+        bulk.update_rows(connection, _OFFSET, [(pk, offset, at) for pk, (offset, at) in changes.offsets.items()])
+
+
+def _create_connector(station: StationFacts, connector: ConnectorFacts, found_at: dt.datetime) -> None:
+    if connector.id is not None:
+        return
+    evse, _ = EVSE.objects.unscoped("a charger named its own connector").get_or_create(
+        station_id=station.id,
+        number=connector.number,
+        archived_at=None,
+        defaults={"operator_id": station.operator_id},
+    )
+    row = Connector.objects.create(
+        operator_id=station.operator_id,
+        station_id=station.id,
+        evse=evse,
+        number=connector.number,
+        max_power_w=connector.max_power_w,
+        standard=Connector.Standard.UNKNOWN,
+        found_at=found_at,
+    )
+    ConnectorState.objects.create(connector=row, operator_id=station.operator_id)
+    connector.id = row.pk
+
+
+def _write_statuses(connection: BaseDatabaseWrapper, statuses: list[tuple[Origin, StatusChange]]) -> None:
+    of_connectors, of_stations, intervals = {}, {}, []
+    for (station, generation, sequence, received_at), change in statuses:
+        report = change.report
+        row = (report.status, change.at, generation, sequence, report.error_code, report.info)
+        if change.newest and change.connector.number == STATION:
+            of_stations[station.id] = (station.id, *row)
+        elif change.newest:
+            of_connectors[change.connector.id] = (change.connector.id, *row)
+        if change.changed:
+            intervals.append(
+                (
+                    change.at,
+                    station.id,
+                    change.connector.number,
+                    sequence,
+                    station.operator_id,
+                    received_at,
+                    report.status,
+                    report.error_code,
+                    report.info,
+                    report.vendor_error_code,
+                )
+            )
+    connectors = [pk for pk in of_connectors if pk is not None]
+    bulk.lock_rows(connection, "installations_connectorstate", "connector_id", connectors)
+    bulk.update_rows(connection, _CONNECTOR_STATUS, list(of_connectors.values()))
+    bulk.lock_rows(connection, "installations_stationstate", "station_id", of_stations)
+    bulk.update_rows(connection, _STATION_STATUS, list(of_stations.values()))
+    bulk.insert_rows(connection, _INTERVALS, intervals)
+
+
+def _write_boots(connection: BaseDatabaseWrapper, boots: list[tuple[Origin, Booted]]) -> None:
+    newest, rows = {}, []
+    for (station, generation, sequence, received_at), boot in boots:
+        newest[station.id] = (station.id, received_at)
+        identity = (boot.vendor, boot.model, boot.serial, boot.firmware)
+        rest = (boot.iccid, boot.imsi, boot.meter_type, boot.meter_serial)
+        rows.append((station.operator_id, station.id, received_at, generation, sequence, *identity, *rest))
+    bulk.lock_rows(connection, "installations_stationstate", "station_id", newest)
+    bulk.update_rows(connection, _BOOTED, list(newest.values()))
+    bulk.insert_rows(connection, _BOOTS, rows)
