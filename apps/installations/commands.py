@@ -1,0 +1,125 @@
+"""What may be asked of a charger: who must say why, how long it may wait, when its effect is due. Data, in the terms of
+OCPP 1.6; a package of another protocol version translates them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import jsonschema_rs
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+# No live socket for this long means "not delivered" (gateway contract G18).
+AT_ONCE = dt.timedelta(seconds=30)
+# How long a charger has to answer a call.
+ANSWER_WITHIN = dt.timedelta(seconds=30)
+# An owner that has not written the outcome by now is gone.
+OWNER_GONE = dt.timedelta(seconds=60)
+# A read whose socket broke is asked again, but no charger that falls over it is asked for ever.
+READ_AGAIN = dt.timedelta(minutes=10)
+
+MAX_PAYLOAD = 20_000
+MAX_OPEN = 50
+MAX_INTEGER = 2**31 - 1
+SECRET_WORDS = ("authorizationkey", "password", "passwd", "secret", "privatekey", "apikey")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one action is treated. `delivery` counts from creation; `effect` from the charger's yes (None: the yes is the
+    effect); `scheduled` from the answer "Scheduled"."""
+
+    delivery: dt.timedelta
+    effect: dt.timedelta | None = None
+    scheduled: dt.timedelta | None = None
+    waits: bool = False
+    needs_reason: bool = False
+    is_read: bool = False
+
+    def effect_within(self, answer: str) -> dt.timedelta | None:
+        return self.scheduled if answer == "Scheduled" and self.scheduled else self.effect
+
+
+_WEEK = dt.timedelta(days=7)
+
+RULES: Mapping[str, Rule] = {
+    "RemoteStartTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2)),
+    "RemoteStopTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason=True),
+    "Reset": Rule(AT_ONCE, effect=dt.timedelta(minutes=5), needs_reason=True),
+    "UnlockConnector": Rule(AT_ONCE, needs_reason=True),
+    "TriggerMessage": Rule(AT_ONCE, effect=dt.timedelta(minutes=1), is_read=True),
+    "DataTransfer": Rule(AT_ONCE),
+    "ChangeAvailability": Rule(_WEEK, effect=dt.timedelta(minutes=2), scheduled=dt.timedelta(days=1), waits=True),
+    "ChangeConfiguration": Rule(_WEEK, waits=True),
+    "GetConfiguration": Rule(dt.timedelta(days=1), waits=True, is_read=True),
+    "ClearCache": Rule(_WEEK, waits=True),
+}
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a configuration key holds a secret: its value is neither shown, stored nor logged."""
+    bare = key.lower().replace("_", "").replace("-", "").replace(".", "")
+    return any(word in bare for word in SECRET_WORDS)
+
+
+def check_payload(action: str, payload: dict[str, Any]) -> None:
+    """Refuse what the charger could only refuse too. Raises ValidationError for `action` or `payload`.
+
+    Source: the JSON schemas of OCPP 1.6 and its sections 5.2 to 5.17.
+    """
+    if action not in RULES:
+        raise ValidationError({"action": _("This command is not known.")})
+    if len(json.dumps(payload)) > MAX_PAYLOAD:
+        raise ValidationError({"payload": _("The command is too long.")})
+    for error in _validator(action).iter_errors(payload):
+        raise ValidationError({"payload": _("The command's data do not fit: %(error)s") % {"error": error.message}})
+    for value in _scalars(payload):
+        if not _sendable(value):
+            raise ValidationError({"payload": _("The command holds a character or number that cannot be sent.")})
+    _check_meaning(action, payload)
+
+
+def _check_meaning(action: str, payload: dict[str, Any]) -> None:
+    lowest = {"UnlockConnector": 1, "RemoteStartTransaction": 1}.get(action, 0)
+    if payload.get("connectorId", lowest) < lowest:
+        raise ValidationError({"payload": _("The connector number is too small for this command.")})
+    if action == "ChangeConfiguration" and is_secret_key(payload["key"]):
+        raise ValidationError(
+            {
+                "payload": _(
+                    "A secret is not sent as a command: it would be kept in clear. Renew the charger's key instead."
+                )
+            }
+        )
+
+
+@cache
+def _validator(action: str) -> Any:
+    schema = json.loads((resources.files("ocpp.v16") / "schemas" / f"{action}.json").read_text())
+    return jsonschema_rs.validator_for(schema, validate_formats=False)
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from _scalars(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _scalars(part)
+    else:
+        yield value
+
+
+def _sendable(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, float):
+        return abs(value) < float(2**53)
+    return not isinstance(value, int) or abs(value) <= MAX_INTEGER
