@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.templatetags.static import static
 from django.utils.csp import CSP
 from django.utils.translation import gettext_lazy as _
 
@@ -42,6 +43,8 @@ PUBLIC_SCHEME = env.str("PUBLIC_SCHEME", default="https" if PRODUCTION else "htt
 PUBLIC_PORT = env.int("PUBLIC_PORT", default=443 if PRODUCTION else PORT)
 # The host that chargers are told to connect to; the admin's, unless they have one of their own.
 CHARGER_HOST = env.str("CHARGER_HOST", default=ADMIN_HOST)
+# Whose X-Forwarded-For names the charger's address.
+TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"])
 
 INSTALLED_APPS = [
     "daphne",
@@ -293,7 +296,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 DJANGO_TABLES2_TEMPLATE = "parts/table.html"
-UNFOLD: dict[str, Any] = {"SITE_TITLE": "Voltdesk", "SITE_HEADER": "Voltdesk"}
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Voltdesk",
+    "SITE_HEADER": "Voltdesk",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("favicon.svg")}],
+}
 
 LOGGING = {
     "version": 1,
