@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from apps.installations.status import Booted, ConnectorFacts, StationFacts, StatusReported
 
-EARLIEST = dt.datetime(2010, 1, 1, tzinfo=dt.UTC)
+EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)  # before it, a charger's clock was never set
 LATEST_AHEAD = dt.timedelta(days=1)
+KEY_MARK = "#"  # between the key of a start and the number of a clockless charger's later start under that key
 
 
-@dataclass(slots=True, frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """A time as a charger sent it. `parsed` is aware UTC, or None where the text is no time."""
 
     sent: str
@@ -36,9 +36,13 @@ class Moment:
             return received_at, False
         return self.parsed, True
 
+    @property
+    def clockless(self) -> bool:
+        """Whether the charger cannot have had a clock, so that two starts may carry one time."""
+        return self.parsed is None or self.parsed < EARLIEST
 
-@dataclass(slots=True, frozen=True)
-class Sample:
+
+class Sample(NamedTuple):
     """One sampled value, its defaults filled in (OCPP 1.6 section 7.33): `value` is the text as sent."""
 
     value: str
@@ -47,10 +51,10 @@ class Sample:
     phase: str = ""
     context: str = "Sample.Periodic"
     location: str = "Outlet"
+    format: str = "Raw"
 
 
-@dataclass(slots=True, frozen=True)
-class Element:
+class Element(NamedTuple):
     """One meterValue element: the samples of one time. `raw` is its compact JSON as evidence."""
 
     at: Moment
@@ -104,6 +108,7 @@ class Unreadable:
     error: str
     key: str
     uid: str = ""
+    quarantined: bool = False
 
 
 Body = Authorise | Started | Measured | Ended | Booted | StatusReported | Unreadable
@@ -133,7 +138,7 @@ class TokenFacts:
     byte_order: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SessionFacts:
     """A session as the batch sees it: the columns that messages read or write. `id` is drawn before the decision, so
     readings of the same batch can name it. `dirty`: it exists in the database and was changed here."""
@@ -179,6 +184,15 @@ class SessionFacts:
     is_new: bool = False
     dirty: bool = False
     live_dirty: bool = False
+
+    @property
+    def base_key(self) -> str:
+        """The key of its start alone, without the number of a clockless charger's later start."""
+        return self.start_key.partition(KEY_MARK)[0]
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("active", "awaiting")
 
 
 @dataclass(slots=True, frozen=True)
@@ -258,12 +272,16 @@ class Decision:
     doubts: list[Doubt] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     new_connectors: list[ConnectorFacts] = field(default_factory=list)
+    undated: list[tuple[int, int, int]] = field(default_factory=list)
+    booted_at: dt.datetime | None = None
 
 
 @dataclass(slots=True)
 class Facts:
-    """What the batch knows. `sessions_by_key`: (station id, start key); `open_sessions`: (station id, connector
-    number), newest first; `busy`: token id → its running sessions. The two functions draw durable ids."""
+    """What the batch knows. `sessions_by_key`: (station id, start key without number); `open_sessions`: (station id,
+    connector number), newest first; `busy`: token id → its running sessions; `stops`: (station id, end and meter as
+    sent) → the session that they ended, for ends that name none; `undated`: (station id, connector, digest) of stored
+    readings whose time could not be. The two functions draw durable ids."""
 
     stations: dict[int, StationFacts] = field(default_factory=dict)
     tokens: dict[tuple[int, str], TokenFacts] = field(default_factory=dict)
@@ -271,6 +289,8 @@ class Facts:
     sessions_by_transaction: dict[int, SessionFacts] = field(default_factory=dict)
     open_sessions: dict[tuple[int, int], list[SessionFacts]] = field(default_factory=dict)
     busy: dict[int, list[SessionFacts]] = field(default_factory=dict)
+    stops: dict[tuple[int, str, str], SessionFacts] = field(default_factory=dict)
+    undated: set[tuple[int, int, int]] = field(default_factory=set)
     new_session_id: Callable[[], int] = field(default=lambda: 0)
     new_transaction_id: Callable[[], int] = field(default=lambda: 0)
 
@@ -286,13 +306,16 @@ class Facts:
             for name, value in change.values.items():
                 setattr(change.session, name, value)
             change.session.live_dirty = True
+        self.undated.update(decision.undated)
+        if decision.booted_at is not None:
+            self.stations[station_id].booted_at = decision.booted_at
 
     def _add_session(self, session: SessionFacts) -> None:
         session.is_new = True
-        self.sessions_by_key.setdefault((session.station_id, session.start_key), []).append(session)
+        self.sessions_by_key.setdefault((session.station_id, session.base_key), []).append(session)
         if session.transaction_id is not None:
             self.sessions_by_transaction[session.transaction_id] = session
-        if session.state in ("active", "awaiting"):
+        if session.is_open:
             self.open_sessions.setdefault((session.station_id, session.connector_number), []).insert(0, session)
         if session.token_id is not None and session.state == "active":
             self.busy.setdefault(session.token_id, []).append(session)
@@ -302,7 +325,9 @@ class Facts:
         for name, value in change.values.items():
             setattr(session, name, value)
         session.dirty = True
-        if session.state not in ("active", "awaiting"):
+        if session.ended_sent:
+            self.stops[session.station_id, session.ended_sent, session.meter_stop_sent] = session
+        if not session.is_open:
             siblings = self.open_sessions.get((session.station_id, session.connector_number), [])
             if session in siblings:
                 siblings.remove(session)
