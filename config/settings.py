@@ -299,7 +299,30 @@ DJANGO_TABLES2_TEMPLATE = "parts/table.html"
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Voltdesk",
     "SITE_HEADER": "Voltdesk",
+    "SITE_SUBHEADER": _("back office"),
+    "SITE_SYMBOL": "bolt",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("favicon.svg")}],
+    "STYLES": [lambda _request: static("backoffice/backoffice.css")],
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "8px",
+    "SIDEBAR": {"show_search": True, "navigation": "apps.backoffice.navigation.sidebar"},
+    "ACCOUNT": {"navigation": "apps.backoffice.navigation.account_links"},
+    "COLORS": {
+        "primary": {
+            "50": "#eff4ff",
+            "100": "#dbe6fe",
+            "200": "#bfd3fe",
+            "300": "#93b4ff",
+            "400": "#6090fa",
+            "500": "#3b74f0",
+            "600": "#1d4ed8",
+            "700": "#1e40af",
+            "800": "#1e3a8a",
+            "900": "#1b2f6b",
+            "950": "#131f47",
+        }
+    },
 }
 
 LOGGING = {

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from django.core.cache import cache
 
 from apps.core.actor import Actor
 from tests.factories.cast import CANARY, Tenant, make_tenant
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """A rolled-back brand must not live on in the cache."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """Settings of the test runs: a database of its own (named by TEST_DATABASE_NAME where several runs share a server),
-cheap password hashing, mail in memory."""
+cheap password hashing, caches in memory, or in Redis where REDIS_URL names a database of it."""
 
+import os
 import tempfile
 from pathlib import Path
 
 from config.settings import *  # noqa: F403
-from config.settings import BASE_DIR, DATABASES, env
+from config.settings import BASE_DIR, CACHES, CHANNEL_LAYERS, DATABASES, REDIS_URL, env
 
 _database = DATABASES["default"]
 _name = env.str("TEST_DATABASE_NAME", default="test_voltdesk")
@@ -18,8 +19,15 @@ else:
     _database["TEST"] = {"NAME": _name}
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+if REDIS_URL:
+    # A Redis database a worker: clearing the cache empties the whole of it. Pub/sub knows no databases, so a prefix.
+    _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    _server, _, _number = REDIS_URL.rpartition("/")
+    REDIS_URL = f"{_server}/{int(_number) + _worker}"
+    CACHES["default"]["LOCATION"] = REDIS_URL
+    CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": [REDIS_URL], "prefix": f"{_name}-{_worker}"}
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

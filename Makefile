@@ -1,0 +1,51 @@
+# Needs make and Python >= 3.12, nothing else. The first target is the one to begin with: make run.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --quiet --python-version 3.12
+
+.PHONY: help run test lint lock messages
+
+help: ## What there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: $(VENV)/.runtime ## Start Voltdesk on this machine (PORT=8000, HOST=127.0.0.1)
+	@exec $(BIN)/python -m config.supervisor
+
+test: $(VENV)/.dev ## Everything that proves the project
+	@exec $(BIN)/python tests/run.py
+
+lint: $(VENV)/.dev ## The part of it that reads only: style, types, import contracts, migrations
+	@exec $(BIN)/python tests/run.py lint
+
+lock: $(VENV)/.dev ## Resolve pyproject.toml again into the two hashed locks
+	@$(UV_COMPILE) --upgrade -o requirements.lock
+	@$(UV_COMPILE) --upgrade --group dev -c requirements.lock -o requirements-dev.lock
+
+messages: $(VENV)/.dev ## Collect texts into locale/ and compile them (needs GNU gettext)
+	@$(BIN)/python manage.py makemessages --all --no-obsolete --no-location --ignore .venv --ignore var
+	@$(BIN)/python manage.py compilemessages --ignore .venv --ignore var
+
+# --- the environment: made once, installed again when a lock's content changes ------------------------------------------
+$(BIN)/python:
+	@for candidate in python$$(cat .python-version) python3.14 python3.12 python3; do \
+	  if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$($$candidate --version)"; exec $$candidate -m venv --clear $(VENV); fi; done; \
+	echo "Voltdesk needs Python 3.12 or newer (Debian: apt install python3 python3-venv)." >&2; exit 1
+
+$(VENV)/.runtime: requirements.lock | $(BIN)/python
+	@$(call install,requirements.lock)
+
+$(VENV)/.dev: requirements-dev.lock | $(BIN)/python
+	@$(call install,requirements-dev.lock)
+
+# A clone gives every file a new time: the stamp holds the lock's content, not its age.
+define install
+cmp -s $(1) $@ || { echo "Installing $(1)"; \
+  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(1); }; \
+cp $(1) $@
+endef

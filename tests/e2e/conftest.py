@@ -1,0 +1,97 @@
+"""Browser tests: the whole application in a thread of the test process, Debian's Chromium, axe.
+
+A directory and a process of its own: Playwright's loop runs in the main thread, and Django's check against that is
+switched off here only. Tests take `site` (or a fixture built on it) before `page`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from playwright.sync_api import Page
+
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+START_S = 20
+WIDTHS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1440, "height": 900}}
+SCHEMES = ("light", "dark")
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+class Site:
+    """Where the application answers. `*.localhost` resolves in Chromium, not in Python."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def url(self, host: str, path: str = "/") -> str:
+        return f"http://{host}:{self.port}{path}"
+
+    def admin(self, path: str = "/") -> str:
+        return self.url("admin.localhost", path)
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None) -> Iterator[Site]:
+    from config.asgi import application
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        ASGIStaticFilesHandler(application), lifespan="off", ws="websockets-sansio", log_level="warning"
+    )
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + START_S
+    while not running.started:
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.02)
+    yield Site(listener.getsockname()[1])
+    running.should_exit = True
+    thread.join(timeout=10)
+    assert not thread.is_alive(), "the server did not end"
+
+
+@pytest.fixture
+def site(server: Site, transactional_db: None, settings) -> Site:
+    """The running application over an empty database whose rows are committed."""
+    settings.PUBLIC_PORT = server.port
+    return server
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dict[str, object]:
+    return {
+        **browser_type_launch_args,
+        "executable_path": os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+        "args": ["--no-sandbox", "--disable-dev-shm-usage"],
+    }
+
+
+@pytest.fixture
+def axe_clean() -> Callable[[Page], None]:
+    """Fails with axe's report unless the page, as it stands, keeps every rule of WCAG 2.2 A and AA that axe knows."""
+    axe = Axe()
+
+    def check(page: Page) -> None:
+        results = axe.run(page, options={"runOnly": WCAG})
+        assert results.violations_count == 0, results.generate_report()
+
+    return check
+
+
+@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda pair: "-".join(pair))
+def looks(request: pytest.FixtureRequest, site: Site, page: Page) -> Page:
+    """The page at phone and desktop width, in light and dark."""
+    width, scheme = request.param
+    page.set_viewport_size(WIDTHS[width])
+    page.emulate_media(color_scheme=scheme)
+    return page

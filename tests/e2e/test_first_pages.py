@@ -1,0 +1,17 @@
+"""A browser finds the back office, and nothing where nothing is."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+
+def test_an_unknown_host_is_404(site, page):
+    response = page.goto(site.url("nobody.localhost"))
+    assert response.status == 404
+    expect(page.locator("body")).to_have_text("No such site.")
+
+
+def test_the_back_office_asks_who_is_there(site, looks, axe_clean):
+    looks.goto(site.admin("/"))
+    expect(looks.get_by_role("textbox", name="E-mail")).to_be_visible()
+    axe_clean(looks)

