@@ -308,14 +308,15 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
     "SIDEBAR": {"show_search": True, "navigation": "apps.backoffice.navigation.sidebar"},
     "ACCOUNT": {"navigation": "apps.backoffice.navigation.account_links"},
+    # Blue: the theme's own purple fails the contrast of WCAG AA on dark.
     "COLORS": {
         "primary": {
             "50": "#eff4ff",
             "100": "#dbe6fe",
             "200": "#bfd3fe",
             "300": "#93b4ff",
-            "400": "#6090fa",
-            "500": "#3b74f0",
+            "400": "#86abff",
+            "500": "#6a97fb",
             "600": "#1d4ed8",
             "700": "#1e40af",
             "800": "#1e3a8a",

@@ -3,7 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from apps.accounts.views import choose_operator
+
 urlpatterns = [
     path("accounts/", include("allauth.urls")),
+    path("choose-operator/", choose_operator, name="choose_operator"),
     path("", admin.site.urls),
 ]
+handler403 = "apps.backoffice.views.forbidden"
+handler404 = "apps.backoffice.views.not_found"
+handler500 = "apps.backoffice.views.server_error"

@@ -21,6 +21,7 @@ from apps.accounts.querysets import (
     OrganisationQuerySet,
     SellerQuerySet,
 )
+from apps.core.actor import Actor
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel
 from apps.core.querysets import TenantQuerySet
 
@@ -150,6 +151,13 @@ class UserManager(BaseUserManager["User"]):
         user.set_password(password)
         user.save()
         return user
+
+    def visible_to(self, actor: Actor) -> models.QuerySet[User]:
+        """The people who have a role with the actor's operator: those a tenant's form may name."""
+        if actor.operator_id is None:
+            return self.none()
+        inside = {} if actor.operator_wide else {"memberships__organisation__in": actor.organisations}
+        return self.filter(memberships__operator_id=actor.operator_id, memberships__ended_at=None, **inside).distinct()
 
 
 class User(AbstractBaseUser):
@@ -325,3 +333,9 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_name}"
+
+    @property
+    def changes(self) -> list[tuple[str, Any, Any]]:
+        """Name, value before, value after; None where there was or is none."""
+        names = dict.fromkeys([*self.before, *self.after])
+        return [(name, self.before.get(name), self.after.get(name)) for name in names]

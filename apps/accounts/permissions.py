@@ -35,7 +35,15 @@ OPERATOR_ROLES = frozenset(Role) - ORGANISATION_ROLES
 
 # Models that hold other tenants' rows or can run code: for platform staff with a second factor alone.
 PLATFORM_APPS = ("django_q.*", "sessions.*", "account.*", "mfa.*", "auth.*", "contenttypes.*")
-PLATFORM_ONLY = (*PLATFORM_APPS, "*_user", "accounts.*_operator", "ocpp.*_strangerefusal")
+PLATFORM_ONLY = (
+    *PLATFORM_APPS,
+    "*_user",
+    "accounts.*_operator",
+    "charging.*_counter",
+    "ocpp.*_batchmark",
+    "ocpp.*_gatewaylease",
+    "ocpp.*_strangerrefusal",
+)
 
 _VIEW = ("installations.view_*", "cards.view_*", "charging.view_*", "ocpp.view_*", "accounts.view_organisation")
 

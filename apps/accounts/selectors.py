@@ -1,15 +1,22 @@
-"""Who is asking: brand of a host, actor of a request."""
+"""Who is asking: brand of a host, actor of a request; and what was done to a row."""
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
 from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any
 
+from allauth.account.authentication import get_authentication_records
+from django.conf import settings
 from django.core.cache import cache
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.db.models import Model, QuerySet
 
 from apps.accounts import permissions
-from apps.accounts.models import Brand, Membership, Operator, User
+from apps.accounts.models import ApiKey, AuditEntry, Brand, Invitation, Membership, Operator, Organisation, User
 from apps.accounts.permissions import Role
 from apps.core.actor import ANONYMOUS, Actor, Kind
 
@@ -43,12 +50,18 @@ def actor_of_request(request: Any) -> Actor:
     user: User = request.user
     if request.brand is not None:
         return _actor_on_brand(user, request.brand)
-    return _actor_on_admin(user, request.session.get(OPERATOR_SESSION_KEY))
+    platform = bool(user.platform_role) and has_second_factor(request)
+    return _actor_on_admin(user, request.session.get(OPERATOR_SESSION_KEY), platform=platform)
 
 
-def operators_of(user: User) -> list[Operator]:
-    """The operators between which a user of the admin host chooses."""
-    if user.platform_role:
+def has_second_factor(request: Any) -> bool:
+    """Whether this session was opened with a second factor. Without one a platform role counts for nothing."""
+    return any(record.get("method") == "mfa" for record in get_authentication_records(request, request.user))
+
+
+def operators_of(user: User, *, platform: bool = False) -> list[Operator]:
+    """The operators between which a user of the admin host chooses; all of them for platform staff."""
+    if platform:
         return list(Operator.objects.order_by("name"))
     ids = (
         Membership.objects.unscoped("the user's own memberships")
@@ -59,10 +72,97 @@ def operators_of(user: User) -> list[Operator]:
     return list(Operator.objects.filter(pk__in=ids).order_by("name"))
 
 
-def _actor_on_admin(user: User, chosen: int | None) -> Actor:
-    operators = operators_of(user)
+def history_of(*, target: Model, actor: Actor) -> QuerySet[AuditEntry]:
+    """What was done to one row, newest first. Rows without a tenant have theirs told to platform staff alone."""
+    entries = AuditEntry.objects.visible_to(actor)
+    if actor.platform and not hasattr(target, "operator_id"):
+        entries = AuditEntry.objects.unscoped("platform staff read the history of a row without a tenant")
+    of_target = entries.filter(object_type=target._meta.label_lower, object_id=str(target.pk))
+    return of_target.select_related("user").order_by("-at", "-pk")
+
+
+def held_permissions(actor: Actor, *, organisation_id: int | None = None) -> frozenset[str]:
+    """What the actor may do operator-wide, or inside one organisation."""
+    if actor.kind is Kind.SYSTEM:
+        return permissions.everything() - permissions.platform_only()
+    return actor.permissions | actor.organisations.get(organisation_id or 0, frozenset())
+
+
+def grantable_roles(actor: Actor, *, organisation_id: int | None = None) -> list[Role]:
+    """The roles whose every right the actor holds: operator roles, or those inside the organisation."""
+    held = held_permissions(actor, organisation_id=organisation_id)
+    fitting = permissions.OPERATOR_ROLES if organisation_id is None else permissions.ORGANISATION_ROLES
+    return [role for role in Role if role in fitting and permissions.of_role(role) <= held]
+
+
+def brand_for(*, operator: Operator, organisation: Organisation | None) -> Brand | None:
+    """The brand on which people of an organisation work: its own, else the operator's; None is the admin host."""
+    if organisation is None:
+        return None
+    brands = Brand.objects.unscoped("the tenant of the person being written to").filter(operator=operator)
+    own = brands.filter(organisation=organisation).order_by("pk").first()
+    return own or brands.filter(organisation=None).order_by("pk").first()
+
+
+def public_url(path: str, *, brand: Brand | None) -> str:
+    """An absolute URL for mails, from the brand's stored host (None: the admin's), never from a request."""
+    scheme, port = settings.PUBLIC_SCHEME, settings.PUBLIC_PORT
+    host = brand.host if brand else settings.ADMIN_HOST
+    shown_port = "" if port == {"http": 80, "https": 443}[scheme] else f":{port}"
+    return f"{scheme}://{host}{shown_port}{path}"
+
+
+def invitation_of_token(token: str) -> Invitation | None:
+    """The invitation whose link holds `token`, open or not."""
+    found: Invitation | None = (
+        Invitation.objects.unscoped("the token names it")
+        .filter(token_hash=hashlib.sha256(token.encode()).hexdigest())
+        .select_related("operator", "organisation", "brand")
+        .first()
+    )
+    return found
+
+
+KEY_USE_INTERVAL = dt.timedelta(minutes=1)
+
+
+def actor_of_api_key(secret: str, *, brand: Brand | None) -> Actor | None:
+    """The actor of `vd_<prefix>_<secret>` on a brand's host (None: the admin's); None where the key opens nothing there.
+
+    Last use is noted at most once a minute.
+    """
+    kind, _, rest = secret.partition("_")
+    prefix, _, tail = rest.partition("_")
+    now = timezone.now()
+    key = ApiKey.objects.unscoped("the key decides the tenant").usable(now).filter(prefix=prefix).first()
+    expected = key.secret_hash if key else "0" * 64
+    if not constant_time_compare(hashlib.sha256(tail.encode()).hexdigest(), expected) or key is None or kind != "vd":
+        return None
+    bound_to = key.organisation_id
+    if brand is not None:
+        if brand.operator_id != key.operator_id or bound_to not in (None, brand.organisation_id or bound_to):
+            return None
+        bound_to = brand.organisation_id or bound_to
+    _note_use(key, now)
+    scopes = frozenset(key.scopes)
+    return Actor(
+        kind=Kind.API_KEY,
+        operator_id=key.operator_id,
+        permissions=scopes if bound_to is None else frozenset(),
+        organisations=MappingProxyType({bound_to: scopes} if bound_to else {}),
+        operator_wide=bound_to is None,
+        label=f"API key {key.name}",
+    )
+
+
+def _note_use(key: ApiKey, now: dt.datetime) -> None:
+    if key.last_used_at is None or key.last_used_at < now - KEY_USE_INTERVAL:
+        ApiKey.objects.unscoped("its own last use").filter(pk=key.pk).update(last_used_at=now)
+
+
+def _actor_on_admin(user: User, chosen: int | None, *, platform: bool) -> Actor:
+    operators = operators_of(user, platform=platform)
     operator = next((one for one in operators if one.pk == chosen), operators[0] if len(operators) == 1 else None)
-    platform = bool(user.platform_role)
     if operator is None:
         if not platform and not operators:
             return ANONYMOUS
