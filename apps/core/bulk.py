@@ -84,9 +84,9 @@ def fetch_rows(connection: BaseDatabaseWrapper, sql: str, *params: Any) -> list[
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(sql, params)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
         cursor.execute(_sqlite_query(sql), [_sqlite_parameter(value) for value in params])
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def lock_rows(

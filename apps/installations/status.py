@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
+MAX_CONNECTOR = 99  # a higher number is a broken message, not a plug
 STATION = 0  # connector number 0 is the station itself (OCPP 1.6 section 4.9)
 
 
@@ -91,5 +92,8 @@ def apply_status(change: StatusChange, *, generation: int, sequence: int) -> Non
 
 
 def found_connector(number: int) -> ConnectorFacts:
-    """A connector that a charger names and the inventory lacks: 22 kW until somebody says otherwise."""
+    """A connector that a charger names and the inventory lacks: 22 kW until somebody says otherwise. Raises ValueError
+    for a number that no plug has."""
+    if not STATION < number <= MAX_CONNECTOR:
+        raise ValueError(f"connector {number}")
     return ConnectorFacts(number=number, max_power_w=22_000)

@@ -70,18 +70,18 @@ class GatewayLease(models.Model):
 
 
 class BatchMark(models.Model):
-    """A committed batch. Where it is found on a repeat, counters are not added again (contract G8)."""
+    """The last committed batch of a lane, written in its transaction: a repeat whose own id stands here was committed
+    (contract G8)."""
 
-    id = models.UUIDField(primary_key=True)
-    committed_at = models.DateTimeField()
+    lane = models.CharField(max_length=80, primary_key=True)
+    batch = models.UUIDField()
 
     class Meta:
         verbose_name = _("batch")
         verbose_name_plural = _("batches")
-        indexes = [models.Index(fields=["committed_at"], name="batch_committed")]
 
     def __str__(self) -> str:
-        return str(self.id)
+        return self.lane
 
 
 class FrameDirection(models.TextChoices):
