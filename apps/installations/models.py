@@ -480,6 +480,37 @@ class Boot(TenantModel):
         return f"{self.vendor} {self.model} {self.firmware}"
 
 
+class ProgressReport(TenantModel):
+    """What a charger said about a firmware update or an upload of diagnostics: it cannot be asked for again."""
+
+    class About(models.TextChoices):
+        FIRMWARE = "firmware", _("firmware update")
+        DIAGNOSTICS = "diagnostics", _("diagnostics")
+
+    station = models.ForeignKey(
+        ChargingStation, on_delete=models.PROTECT, related_name="progress_reports", verbose_name=_("charger")
+    )
+    about = models.CharField(_("about"), max_length=20, choices=About.choices)
+    status = models.CharField(_("status"), max_length=40)
+    received_at = models.DateTimeField(_("received at"))
+    generation = models.BigIntegerField(_("connection number"))
+    sequence = models.BigIntegerField()
+
+    objects = AtStationQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("progress report")
+        verbose_name_plural = _("progress reports")
+        constraints = [
+            models.UniqueConstraint(fields=["station", "generation", "sequence"], name="progress_report_once"),
+            models.CheckConstraint(condition=Q(about__in=["firmware", "diagnostics"]), name="progress_report_about"),
+        ]
+        indexes = [models.Index(fields=["station", "-received_at"], name="progress_report_station")]
+
+    def __str__(self) -> str:
+        return f"{self.get_about_display()}: {self.status}"
+
+
 class ConfigurationValue(TenantModel):
     """A configuration key of a charger as last read or set (OCPP 1.6 section 9)."""
 

@@ -32,7 +32,6 @@ class StationLive:
     last_seen_at: dt.datetime | None
     booted_at: dt.datetime | None
     clock_offset_s: float | None
-    repairs: dict[str, int]
     connectors: tuple[ConnectorLive, ...]
 
 
@@ -54,7 +53,6 @@ def live_state(actor: Actor, station: ChargingStation) -> StationLive:
         last_seen_at=state.last_seen_at,
         booted_at=state.booted_at,
         clock_offset_s=state.clock_offset_s,
-        repairs=state.repairs,
         connectors=(
             ConnectorLive(0, state.status, state.status_at, state.error_code, state.error_info),
             *(
