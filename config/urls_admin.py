@@ -3,10 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from apps.accounts.views import choose_operator
+from apps.backoffice.views import choose_operator
 
 urlpatterns = [
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("config.urls_people")),
     path("choose-operator/", choose_operator, name="choose_operator"),
     path("", admin.site.urls),
 ]

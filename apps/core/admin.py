@@ -93,6 +93,7 @@ class Owned:
     """Mixed into every model form: a new row belongs to the actor's operator before anything is checked."""
 
     operator_id: ClassVar[int | None] = None
+    refusal: ClassVar[ValidationError | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -105,10 +106,25 @@ class Owned:
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         return excluded - {"operator"}
 
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.refusal is not None:
+            for name, errors in _by_field(self.refusal, self.fields).items():
+                self.add_error(name, errors)
+
 
 def owned(form: type[forms.BaseModelForm[Any]], request: HttpRequest) -> type[forms.BaseModelForm[Any]]:
-    operator_id = request.actor.operator_id
-    return type(form.__name__, (Owned, form), {"operator_id": operator_id})
+    attributes = {"operator_id": request.actor.operator_id, "refusal": getattr(request, "refusal", None)}
+    return type(form.__name__, (Owned, form), attributes)
+
+
+def _by_field(error: ValidationError, fields: Any) -> dict[str | None, list[Any]]:
+    named: dict[str | None, list[Any]] = {}
+    for name, errors in getattr(
+        error, "error_dict", {None: error.error_list if hasattr(error, "error_list") else []}
+    ).items():
+        named.setdefault(name if name in fields else None, []).extend(errors)
+    return named
 
 
 class Scoped:
@@ -164,7 +180,7 @@ class ArchivedFilter(DropdownFilter):
 
 # --- buttons that ask why ---------------------------------------------------------------------------------------------
 class ReasonForm(forms.Form):
-    """Why somebody does this. Subclass it for further fields."""
+    """Why somebody does this. Subclass it for further fields; `request` and `obj` are there to scope their choices."""
 
     why = forms.CharField(
         label=gettext_lazy("Why"),
@@ -172,6 +188,11 @@ class ReasonForm(forms.Form):
         max_length=300,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
     )
+
+    def __init__(self, *args: Any, request: HttpRequest, obj: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request, self.obj = request, obj
+        self.order_fields([*(name for name in self.fields if name != "why"), "why"])
 
 
 def reason_action(
@@ -202,7 +223,7 @@ def reason_action(
             if applies is not None and not applies(obj):
                 self.message_user(request, gettext("That is not possible any more."), messages.WARNING)
                 return HttpResponseRedirect(back)
-            form = form_class(request.POST if request.method == "POST" else None)
+            form = form_class(request.POST if request.method == "POST" else None, request=request, obj=obj)
             if request.method == "POST" and form.is_valid():
                 try:
                     return method(self, request, obj, form) or HttpResponseRedirect(back)
@@ -247,7 +268,8 @@ def _allows(model_admin: ModelAdmin, permission: str, request: HttpRequest, obj:
 class ModelAdmin(Scoped, theme.ModelAdmin):
     """Rows of a tenant that people edit.
 
-    `audited_by_service`: saving goes through a service that writes the history itself.
+    An admin whose rows need more than `save()` overrides `save_model` with one service call; a `ValidationError` that
+    the service raises is shown in the form. `audited_by_service`: the service writes the history itself.
     """
 
     audited_by_service: ClassVar[bool] = False
@@ -281,6 +303,21 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
         if obj is None:
             raise Http404(f"{self.opts.label} {object_id}")
         return obj
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as refusal:
+            # The transaction is undone; the same form once more, now with what the service said.
+            request.refusal = refusal
+            response = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         return owned(super().get_form(request, obj, change=change, **kwargs), request)
@@ -319,6 +356,20 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
             return allowed
         obj = self.get_object(request, unquote(str(object_id)))
         return [one for one in allowed if (applies := getattr(one.method, "applies", None)) is None or applies(obj)]
+
+    def shown_once(self, request: HttpRequest, obj: Any, secrets: Sequence[tuple[Any, str]]) -> HttpResponse:
+        """A page with `(label, value)` pairs that are never shown again, each with a copy button."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Copy this now"),
+            "subtitle": str(obj),
+            "opts": self.opts,
+            "original": obj,
+            "secrets": secrets,
+            "onward": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk]),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "backoffice/shown_once.html", context)
 
     # --- history ---
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
