@@ -27,7 +27,7 @@ lock: $(VENV)/.dev ## Resolve pyproject.toml again into the two hashed locks
 	@$(UV_COMPILE) --upgrade --group dev -c requirements.lock -o requirements-dev.lock
 
 messages: $(VENV)/.dev ## Collect texts into locale/ and compile them (needs GNU gettext)
-	@$(BIN)/python manage.py makemessages --all --no-obsolete --no-location --ignore .venv --ignore var
+	@$(BIN)/python manage.py makemessages --locale de --no-obsolete --no-location --ignore .venv --ignore var
 	@$(BIN)/python manage.py compilemessages --ignore .venv --ignore var
 
 # --- the environment: made once, installed again when a lock's content changes ------------------------------------------
@@ -46,6 +46,6 @@ $(VENV)/.dev: requirements-dev.lock | $(BIN)/python
 # A clone gives every file a new time: the stamp holds the lock's content, not its age.
 define install
 cmp -s $(1) $@ || { echo "Installing $(1)"; \
-  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(1); }; \
+  $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r $(1); }; \
 cp $(1) $@
 endef
