@@ -17,6 +17,7 @@ from apps.core.models import TenantModel
 ROOT = Path(__file__).resolve().parent.parent
 OUR_APPS = [config.label for config in apps.get_app_configs() if config.name.startswith("apps.")]
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
+MAX_LINES = 500
 FORBIDDEN_NAMES = {"utils", "helpers", "managers", "signals", "constants"}
 
 
@@ -44,6 +45,12 @@ def lines_matching(pattern: str, paths: Iterable[Path]) -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), 1):
             if search(line):
                 yield f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_no_module_is_longer_than_a_reader_can_hold():
+    lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in modules()}
+    assert lengths
+    assert {str(path): length for path, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def test_no_module_has_a_name_that_says_nothing():
