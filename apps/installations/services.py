@@ -247,9 +247,9 @@ def request_command(
     return command
 
 
-def answer_command(*, command: Command, state: CommandState, detail: str, answer: Any, now: dt.datetime) -> None:
-    """Write what the charger answered. Does nothing where the command was answered before; an answer that comes late
-    still replaces "outcome unknown"."""
+def answer_command(*, command: Command, state: CommandState, detail: str, answer: Any, now: dt.datetime) -> bool:
+    """Write what the charger answered. False, and nothing is done, where the command was answered before; an answer
+    that comes late still replaces "outcome unknown"."""
     answered = (
         Command.objects.unscoped("the gateway's own command")
         .filter(pk=command.pk, message_id=command.message_id, answered_at=None)
@@ -266,15 +266,23 @@ def answer_command(*, command: Command, state: CommandState, detail: str, answer
     if answered and command.action == "ChangeConfiguration":
         _note_configuration_change(command, state, detail, now)
     live.touch(f"operator.{command.operator_id}", f"station.{command.station_id}")
+    return bool(answered)
+
+
+def return_commands(*, commands: Sequence[Command]) -> None:
+    """They were claimed, but certainly never written to a socket: they wait again."""
+    for command in commands:
+        _update(command, state=CommandState.QUEUED, message_id="", generation=None, sent_at=None)
 
 
 def finish_commands(*, commands: Sequence[Command], now: dt.datetime) -> None:
     """The effect of these accepted commands was seen."""
+    if not commands:
+        return
     Command.objects.unscoped("the gateway's own commands").filter(
         pk__in=[one.pk for one in commands], state=CommandState.ACCEPTED
     ).update(state=CommandState.DONE, finished_at=now)
-    for operator_id, station_id in {(one.operator_id, one.station_id) for one in commands}:
-        live.touch(f"operator.{operator_id}", f"station.{station_id}")
+    _touch([(one.operator_id, one.station_id) for one in commands])
 
 
 def close_overdue_commands(*, now: dt.datetime) -> int:
@@ -286,14 +294,16 @@ def close_overdue_commands(*, now: dt.datetime) -> int:
         *_lost(commands.filter(state=CommandState.SENT, sent_at__lte=now - OWNER_GONE), now),
         *_without_effect(commands.filter(state=CommandState.ACCEPTED), now),
     ]
-    for operator_id, station_id in set(closed):
-        live.touch(f"operator.{operator_id}", f"station.{station_id}")
+    _touch(closed)
     return len(closed)
 
 
-def lose_commands(*, ids: Sequence[int], detail: str, now: dt.datetime) -> None:
-    """Their socket broke before an answer. A read is asked again; of anything else the outcome is unknown."""
-    _lost(Command.objects.unscoped("the gateway's own commands").filter(pk__in=ids), now, detail)
+def lose_commands(*, ids: Sequence[int], detail: str, ask_again: bool, now: dt.datetime) -> None:
+    """They were sent and got no answer: their outcome is unknown. With `ask_again` (the socket broke, the charger did
+    not stay mute) a read waits for the next connection instead."""
+    if ids:
+        commands = Command.objects.unscoped("the gateway's own commands").filter(pk__in=ids)
+        _touch(_lost(commands, now, detail, ask_again=ask_again))
 
 
 _Closed = list[tuple[int, int]]
@@ -307,10 +317,13 @@ def _expired(rows: models.QuerySet[Command], now: dt.datetime) -> _Closed:
     return [(one.operator_id, one.station_id) for one in found]
 
 
-def _lost(rows: models.QuerySet[Command], now: dt.datetime, detail: str = GATEWAY_LOST) -> _Closed:
+def _lost(
+    rows: models.QuerySet[Command], now: dt.datetime, detail: str = GATEWAY_LOST, *, ask_again: bool = True
+) -> _Closed:
     found = list(rows.filter(state=CommandState.SENT))
     for command in found:
-        if RULES[command.action].is_read and now < min(command.deadline_at, command.created_at + READ_AGAIN):
+        may_again = ask_again and RULES[command.action].is_read
+        if may_again and now < min(command.deadline_at, command.created_at + READ_AGAIN):
             _update(command, state=CommandState.QUEUED, message_id="", generation=None, sent_at=None)
         else:
             _close(command, CommandState.UNKNOWN, detail, now)
@@ -337,6 +350,11 @@ def _close(command: Command, state: CommandState, detail: str, now: dt.datetime)
 def _update(command: Command, **values: Any) -> None:
     # Guarded by the state it was read in: another process may have written the outcome meanwhile.
     Command.objects.unscoped("one command, read before").filter(pk=command.pk, state=command.state).update(**values)
+
+
+def _touch(closed: _Closed) -> None:
+    for operator_id, station_id in set(closed):
+        live.touch(f"operator.{operator_id}", f"station.{station_id}")
 
 
 def _ring(station: ChargingStation) -> None:

@@ -38,6 +38,9 @@ YES = {
     "UnlockConnector": ("Unlocked", "Accepted"),
 }
 NO = ("Rejected", "NotSupported", "NotImplemented", "UnlockFailed", "UnknownMessageId", "UnknownVendorId")
+MAX_KEYS = 1000
+MAX_KEY = 50
+MAX_VALUE = 2000
 WITHOUT_STATUS = frozenset({"GetConfiguration"})
 NO_STATUS = gettext_noop("the charger answered without a status that is known")
 
@@ -68,12 +71,31 @@ def read_answer(action: str, answer: frames.Result | frames.Error) -> Outcome:
     return Outcome(CommandState.UNKNOWN, NO_STATUS)
 
 
-def with_effect(commands: Sequence[Command]) -> set[int]:
-    """Ids of those accepted commands whose effect is in the database. One query an action, whatever their number."""
+def read_configuration(payload: dict[str, Any]) -> tuple[list[tuple[str, str, bool]], list[str]]:
+    """Of an answer to GetConfiguration: (key, value, read only) of what is known, and the keys that are not."""
+    reported = [
+        (key, _plain(entry.get("value")), entry.get("readonly") in (True, "true", "True"))
+        for entry in _list(payload.get("configurationKey"))
+        if isinstance(entry, dict) and (key := _plain(entry.get("key"))) and len(key) <= MAX_KEY
+    ]
+    return reported, [_plain(key) for key in _list(payload.get("unknownKey"))]
+
+
+def _list(value: Any) -> list[Any]:
+    return value[:MAX_KEYS] if isinstance(value, list) else []
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None or isinstance(value, dict | list) else str(value)[:MAX_VALUE]
+
+
+def with_effect(commands: Sequence[Command]) -> list[Command]:
+    """Those accepted commands whose effect is in the database. One query an action, whatever their number."""
     by_action: dict[str, list[Command]] = defaultdict(list)
     for command in commands:
         by_action[command.action].append(command)
-    return {pk for action, some in by_action.items() if action in _EFFECTS for pk in _EFFECTS[action](some)}
+    seen = {pk for action, some in by_action.items() if action in _EFFECTS for pk in _EFFECTS[action](some)}
+    return [command for command in commands if command.pk in seen]
 
 
 def _started(commands: list[Command]) -> Iterable[int]:

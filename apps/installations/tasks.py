@@ -1,0 +1,23 @@
+"""Background work of installations: entry points and subscribers."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from apps.core import events
+from apps.core.events import Payload
+from apps.installations import services
+from apps.installations.events import STATION_BOOTED
+
+
+@events.on(STATION_BOOTED)
+def begin_baselines(payloads: list[Payload]) -> None:
+    """Ask the chargers that booted for the keys of the baseline."""
+    now = dt.datetime.now(dt.UTC)
+    for station_id in {payload["station_id"] for payload in payloads}:
+        services.begin_baseline(station_id=station_id, now=now)
+
+
+def close_overdue_commands() -> None:
+    """Scheduled: commands whose deadline passed while no gateway ran."""
+    services.close_overdue_commands(now=dt.datetime.now(dt.UTC))
