@@ -16,6 +16,7 @@ from apps.installations.status import Booted, ConnectorFacts, StationFacts, Stat
 
 EARLIEST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)  # before it, a charger's clock was never set
 LATEST_AHEAD = dt.timedelta(days=1)
+KEY_LENGTH = 32  # of a start key
 KEY_MARK = "#"  # between the key of a start and the number of a clockless charger's later start under that key
 
 
@@ -179,6 +180,7 @@ class SessionFacts:
     # live figures
     reading_at: dt.datetime | None = None
     register_wh: int | None = None
+    register_at: dt.datetime | None = None
     power_w: int | None = None
     soc_percent: int | None = None
     is_new: bool = False

@@ -211,6 +211,7 @@ class SessionLive(TenantModel):
     session = models.OneToOneField(Session, on_delete=models.PROTECT, primary_key=True, related_name="live")
     reading_at = models.DateTimeField(_("last reading"), null=True)
     register_wh = models.BigIntegerField(_("meter (Wh)"), null=True)
+    register_at = models.DateTimeField(_("meter read at"), null=True)
     energy_wh = models.BigIntegerField(_("energy (Wh)"), default=0)
     power_w = models.IntegerField(_("power (W)"), null=True)
     soc_percent = models.SmallIntegerField(_("state of charge (%)"), null=True)

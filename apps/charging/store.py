@@ -12,7 +12,9 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.cards.uid import normalise, reversed_bytes
+from apps.charging import meter
 from apps.charging.facts import (
+    KEY_LENGTH,
     Authorise,
     Decision,
     Ended,
@@ -70,7 +72,7 @@ _FIXED = {
     "authorisation_reason": "text",
     "start_offset_s": "float8",
 }
-_LIVE = ("reading_at", "register_wh", "power_w", "soc_percent")
+_LIVE = ("reading_at", "register_wh", "register_at", "power_w", "soc_percent")
 _COLUMNS = (*_FIXED, *_MUTABLE)
 _TIMES = frozenset(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "timestamptz")
 
@@ -82,8 +84,14 @@ _LOCK_LIVE = " ORDER BY s.id FOR NO KEY UPDATE OF l"
 _LOCK_BOTH = " ORDER BY s.id FOR NO KEY UPDATE OF s, l"
 _BY_TRANSACTION = "s.transaction_id = ANY(%s::bigint[])"
 _BY_START_KEY = "s.station_id = ANY(%s::bigint[]) AND s.start_key = ANY(%s::text[])"
+_BY_BASE_KEY = f"s.station_id = ANY(%s::bigint[]) AND substr(s.start_key, 1, {KEY_LENGTH}) = ANY(%s::text[])"
+_BY_END = "s.station_id = ANY(%s::bigint[]) AND s.ended_sent = ANY(%s::text[]) AND s.meter_stop_sent = ANY(%s::text[])"
 _OPEN_AT_STATION = "s.station_id = ANY(%s::bigint[]) AND s.state IN ('active', 'awaiting')"
 _BUSY = "s.token_id = ANY(%s::bigint[]) AND s.state = 'active'"
+_UNDATED = (
+    "SELECT station_id, connector_number, digest FROM charging_reading "
+    "WHERE session_id = ANY(%s::bigint[]) AND digest = ANY(%s::bigint[])"
+)
 
 _NEW_SESSIONS = bulk.Table(
     "charging_session",
@@ -93,7 +101,7 @@ _NEW_SESSIONS = bulk.Table(
 _NEW_LIVE = bulk.Table(
     "charging_sessionlive",
     columns=("session_id", "operator_id", "energy_wh", *_LIVE),
-    types=("bigint", "bigint", "bigint", "timestamptz", "bigint", "int", "smallint"),
+    types=("bigint", "bigint", "bigint", "timestamptz", "bigint", "timestamptz", "int", "smallint"),
 )
 _SESSION_CHANGES = bulk.Update(
     "charging_session", keys=("id",), sets=tuple(_MUTABLE), types=("bigint", *_MUTABLE.values())
@@ -102,7 +110,7 @@ _LIVE_CHANGES = bulk.Update(
     "charging_sessionlive",
     keys=("session_id",),
     sets=("energy_wh", *_LIVE),
-    types=("bigint", "bigint", "timestamptz", "bigint", "int", "smallint"),
+    types=("bigint", "bigint", "timestamptz", "bigint", "timestamptz", "int", "smallint"),
     guard="t.reading_at IS NULL OR t.reading_at <= v.reading_at",
 )
 _READINGS = bulk.Table(
@@ -170,7 +178,11 @@ class Wanted:
     transactions: set[int] = field(default_factory=set)
     start_keys: set[str] = field(default_factory=set)
     starting: set[int] = field(default_factory=set)
+    clockless_keys: set[str] = field(default_factory=set)
+    clockless_at: set[int] = field(default_factory=set)
     open_at: set[int] = field(default_factory=set)
+    ends: list[tuple[int, Ended]] = field(default_factory=list)
+    undated: set[int] = field(default_factory=set)
 
     def add(self, message: Message) -> None:
         body = message.body
@@ -182,14 +194,20 @@ class Wanted:
         elif isinstance(body, Started):
             self._add_uid(message.operator_id, body.uid)
             self._add_start(message.station_id, body.start_key)
+            if body.clockless:
+                self.clockless_keys.add(body.start_key)
+                self.clockless_at.add(message.station_id)
         elif isinstance(body, Ended):
             self._add_transaction(body.transaction_id, message.station_id)
+            self.ends.append((message.station_id, body))
             self.open_at.add(message.station_id)
             self.lock_stations = True
         elif isinstance(body, Unreadable):
             self._add_start(message.station_id, body.key)
         elif isinstance(body, Booted):
             self.open_at.add(message.station_id)
+        if isinstance(body, Measured | Ended) and "bad_time" in message.repairs:
+            self.undated.update(meter.digest(element, dated=False) for element in body.elements)
 
     def _add_uid(self, operator_id: int, uid: str) -> None:
         normal = normalise(uid)
@@ -226,6 +244,10 @@ def load_facts(
         _load_tokens(connection, facts, wanted)
     for session in _load_sessions(connection, facts, wanted):
         _index(facts, session)
+    if wanted.undated and facts.sessions_by_transaction:
+        sessions = sorted(session.id for session in facts.sessions_by_transaction.values())
+        rows = bulk.fetch_rows(connection, _UNDATED, sessions, sorted(wanted.undated))
+        facts.undated = {(station_id, connector, digest) for station_id, connector, digest in rows}
     return facts
 
 
@@ -247,6 +269,15 @@ def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted
 
     load(_BY_TRANSACTION, sorted(wanted.transactions))
     load(_BY_START_KEY, sorted(wanted.starting), sorted(wanted.start_keys))
+    load(_BY_BASE_KEY, sorted(wanted.clockless_at), sorted(wanted.clockless_keys))
+    known = {session.transaction_id for session in found.values()}
+    lost = [(station_id, body) for station_id, body in wanted.ends if body.transaction_id not in known]
+    load(
+        _BY_END,
+        sorted({station_id for station_id, _body in lost}),
+        sorted({body.at.sent for _station_id, body in lost}),
+        sorted({body.meter_sent for _station_id, body in lost}),
+    )
     load(_OPEN_AT_STATION, sorted(wanted.open_at))
     # Other stations' sessions are looked at, not changed: no lock.
     load(_BUSY, sorted(token.id for token in facts.tokens.values()), suffix="")
@@ -255,13 +286,15 @@ def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted
 
 def _session(row: bulk.Row) -> SessionFacts:
     values = dict(zip((*_COLUMNS, *_LIVE), row, strict=True))
-    for name in (*_TIMES, "reading_at"):
+    for name in (*_TIMES, "reading_at", "register_at"):
         values[name] = bulk.aware(values[name])
     return SessionFacts(**values)
 
 
 def _index(facts: Facts, session: SessionFacts) -> None:
-    facts.sessions_by_key.setdefault((session.station_id, base_key(session.start_key)), []).append(session)
+    facts.sessions_by_key.setdefault((session.station_id, session.base_key), []).append(session)
+    if session.ended_sent:
+        facts.stops[session.station_id, session.ended_sent, session.meter_stop_sent] = session
     if session.transaction_id is not None:
         facts.sessions_by_transaction[session.transaction_id] = session
     if session.state in ("active", "awaiting"):
@@ -270,11 +303,6 @@ def _index(facts: Facts, session: SessionFacts) -> None:
         siblings.sort(key=lambda one: one.id, reverse=True)
     if session.token_id is not None and session.state == "active":
         facts.busy.setdefault(session.token_id, []).append(session)
-
-
-def base_key(start_key: str) -> str:
-    """The key of the start itself: a clockless charger's later starts carry `#2`, `#3` behind it."""
-    return start_key.partition("#")[0]
 
 
 def write_decisions(
@@ -327,8 +355,7 @@ def _change_row(session: SessionFacts) -> bulk.Row:
 def _live_row(session: SessionFacts, *operator_id: int) -> bulk.Row:
     known = session.register_wh is not None and session.meter_start_wh is not None
     energy = session.register_wh - session.meter_start_wh if known else 0  # type: ignore[operator]
-    figures = (session.reading_at, session.register_wh, session.power_w, session.soc_percent)
-    return (session.id, *operator_id, energy, *figures)
+    return (session.id, *operator_id, energy, *(getattr(session, name) for name in _LIVE))
 
 
 def _authorisation_rows(decided: Sequence[tuple[Message, Decision]]) -> Iterable[bulk.Row]:

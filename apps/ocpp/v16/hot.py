@@ -44,7 +44,7 @@ def read(action: str, payload: dict[str, Any], received_at: dt.datetime) -> tupl
     return body, tuple(dict.fromkeys(repairs))
 
 
-def write(action: str, reply: Reply, *, now: dt.datetime, interval_s: int = BOOT_INTERVAL_S) -> dict[str, Any]:
+def write(action: str, reply: Reply, now: dt.datetime, *, interval_s: int = BOOT_INTERVAL_S) -> dict[str, Any]:
     """The confirmation of a hot action. `now` and the heartbeat interval are what a boot is told."""
     if action == "BootNotification":
         return {"status": "Accepted", "currentTime": format_time(now), "interval": interval_s}
@@ -103,7 +103,7 @@ def _read_status(payload: dict[str, Any], received_at: dt.datetime, repairs: Rep
         status, info = "Unknown", f"{sent}: {info}"[:200]
     at = None
     if payload.get("timestamp") is not None:
-        moment = _moment(payload["timestamp"], repairs)
+        moment = _moment(payload["timestamp"], received_at, repairs)
         clamped, possible = moment.clamped(received_at)
         at = clamped if possible else None
     return StatusReported(
@@ -125,7 +125,7 @@ def _read_start(payload: dict[str, Any], received_at: dt.datetime, repairs: Repa
     uid = _tag(_needed(payload, "idTag"), repairs)
     meter_sent = _needed(payload, "meterStart")
     meter_wh = _meter(meter_sent, "meterStart", repairs)
-    at = _moment(payload.get("timestamp"), repairs)
+    at = _moment(payload.get("timestamp"), received_at, repairs)
     return Started(
         connector=connector,
         uid=uid,
@@ -139,7 +139,7 @@ def _read_start(payload: dict[str, Any], received_at: dt.datetime, repairs: Repa
 
 def _read_meter_values(payload: dict[str, Any], received_at: dt.datetime, repairs: Repairs) -> Measured:
     connector = _connector(payload, repairs)
-    elements = _elements(_needed(payload, "meterValue"), repairs)
+    elements = _elements(_needed(payload, "meterValue"), received_at, repairs)
     if not elements:
         raise CallError("PropertyConstraintViolation", "meterValue: no usable sample")
     transaction = payload.get("transactionId")
@@ -155,25 +155,27 @@ def _read_stop(payload: dict[str, Any], received_at: dt.datetime, repairs: Repai
     return Ended(
         transaction_id=_integer(_needed(payload, "transactionId"), "transactionId", repairs),
         uid=None if tag is None else _tag(tag, repairs),
-        at=_moment(payload.get("timestamp"), repairs),
+        at=_moment(payload.get("timestamp"), received_at, repairs),
         meter_wh=_meter(meter_sent, "meterStop", repairs),
         meter_sent=str(meter_sent)[:40],
         reason=_fold(_text(payload.get("reason"), 40, repairs) or "Local", _REASONS, repairs),
-        elements=() if data is None else _elements(data, repairs),
+        elements=() if data is None else _elements(data, received_at, repairs),
     )
 
 
 # --- meter values ---
 
 
-def _elements(items: Any, repairs: Repairs) -> tuple[Element, ...]:
+def _elements(items: Any, received_at: dt.datetime, repairs: Repairs) -> tuple[Element, ...]:
     elements = []
     for item in _list(items, repairs):
         samples = _samples(item.get("sampledValue"), repairs) if isinstance(item, dict) else []
         if samples:
             if not item.keys() <= _ELEMENT_FIELDS:
                 repairs.append("unknown_property")
-            elements.append(Element(_moment(item.get("timestamp"), repairs), tuple(samples), _compact(item)))
+            elements.append(
+                Element(_moment(item.get("timestamp"), received_at, repairs), tuple(samples), _compact(item))
+            )
         else:
             repairs.append("bad_sample")
     return tuple(elements)
@@ -301,10 +303,12 @@ def _text(value: Any, limit: int, repairs: Repairs) -> str:
     return str(value[:limit])
 
 
-def _moment(value: Any, repairs: Repairs) -> Moment:
+def _moment(value: Any, received_at: dt.datetime, repairs: Repairs) -> Moment:
     moment, repair = read_time(value) if isinstance(value, str) else (Moment(_sent(value), None), "bad_time")
     if repair:
         repairs.append(repair)
+    if moment.parsed is not None and not moment.clamped(received_at)[1]:
+        repairs.append("bad_time")
     return moment if len(moment.sent) <= MAX_TEXT else Moment(moment.sent[:MAX_TEXT], moment.parsed)
 
 
