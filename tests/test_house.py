@@ -106,3 +106,10 @@ def test_a_tenant_row_has_the_operator_of_its_parents(ours, rival, model):
         if isinstance(field, models.ForeignKey) and issubclass(field.related_model, TenantModel):
             own = model._base_manager.exclude(**{field.attname: None})
             assert not own.exclude(**{f"{field.name}__operator_id": models.F("operator_id")}).exists(), field
+
+
+def test_every_variable_of_the_environment_is_documented():
+    used = set(re.findall(r'\benv\.\w+\(\s*"(\w+)"', (ROOT / "config" / "settings.py").read_text()))
+    documented = set(re.findall(r"`([A-Z_]+)`", (ROOT / "docs" / "production.md").read_text()))
+    assert used
+    assert used - documented == set()
