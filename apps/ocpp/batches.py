@@ -1,0 +1,418 @@
+"""One batch: read its calls, decide and write them in one transaction, and say what each is answered.
+
+Reading happens once; `attempt` may run several times, since a COMMIT whose answer was lost is repeated (contract G8).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+import uuid
+from collections import Counter as Tally
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from apps.charging import decisions
+from apps.charging import store as charging
+from apps.charging.facts import Decision, Facts, Message, Reply, Unreadable
+from apps.charging.models import Counter
+from apps.core import bulk, live
+from apps.installations import status
+from apps.installations import store as installations
+from apps.installations.status import Booted, StatusReported
+from apps.ocpp import frames, v16
+from apps.ocpp.clock import ClockWatch, stamped_now
+from apps.ocpp.v16 import hot, rare
+
+logger = logging.getLogger(__name__)
+
+FrameRow = tuple[dt.datetime, int, int, int, int, str, str, str, str, str, str, int | None]
+ID_BLOCK = 1000
+OFFSET_STEP_S = 1.0  # a smaller change of a station's clock offset is not written
+
+_FRAME_COLUMNS = (
+    *("received_at", "station_id", "generation", "sequence", "operator_id", "direction", "action"),
+    *("message_id", "request", "response", "error_code", "latency_ms"),
+)
+_FRAMES = bulk.Table(
+    "ocpp_frame",
+    columns=_FRAME_COLUMNS,
+    types=(*("timestamptz", "bigint", "bigint", "bigint", "bigint"), *["text"] * 6, "int"),
+    conflict="ON CONFLICT DO NOTHING",
+)
+_QUARANTINE = bulk.Table(
+    "ocpp_quarantinedframe",
+    columns=("operator_id", "station_id", "received_at", "generation", "sequence", "raw", "error"),
+    types=("bigint", "bigint", "timestamptz", "bigint", "bigint", "bytea", "text"),
+    conflict="ON CONFLICT DO NOTHING",
+)
+_REPAIRS = bulk.Table(
+    "ocpp_repaircount",
+    columns=("operator_id", "station_id", "name", "count", "last_at"),
+    types=("bigint", "bigint", "text", "bigint", "timestamptz"),
+    conflict="ON CONFLICT (station_id, name) DO UPDATE SET "
+    "count = ocpp_repaircount.count + excluded.count, last_at = excluded.last_at",
+)
+_MARK = bulk.Table(
+    "ocpp_batchmark",
+    columns=("lane", "batch"),
+    types=("text", "uuid"),
+    conflict="ON CONFLICT (lane) DO UPDATE SET batch = excluded.batch",
+)
+_COPY = f"COPY ocpp_frame ({', '.join(_FRAME_COLUMNS)}) FROM STDIN"
+
+
+@dataclass(slots=True)
+class Answer:
+    """The frame that goes back; empty where the call was given up."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Call:
+    """One admitted CALL. `sequence` counts the CALLs of its connection; `arrived` is monotonic seconds; `settle` is
+    called on the event loop exactly once, also when the socket died meanwhile (contract G14)."""
+
+    station_id: int
+    operator_id: int
+    generation: int
+    sequence: int
+    received_at: dt.datetime
+    arrived: float
+    message_id: str
+    action: str
+    payload: dict[str, Any]
+    raw: str
+    clock: ClockWatch
+    settle: Callable[[Answer], None]
+
+
+class Transient(Exception):
+    """The database was away or busy: the whole batch is repeated."""
+
+    def __init__(self, error: Exception, *, connection_lost: bool, timed_out: bool = False) -> None:
+        super().__init__(str(error).strip().split("\n", 1)[0])
+        self.connection_lost = connection_lost
+        self.timed_out = timed_out
+
+
+class Refused(Exception):
+    """The database refused the batch's data (or our code failed on it): it is bisected."""
+
+
+class Ids:
+    """Durable session and transaction ids, drawn in blocks before the transaction that uses them (contract G12)."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[int]] = {"session": [], "transaction": []}
+
+    def ensure(self, count: int) -> None:
+        """Have `count` ids of each kind at hand. Not inside a transaction: a rollback would hand them out again."""
+        for name, block in self._blocks.items():
+            if len(block) < count:
+                first = Counter.draw(name, ID_BLOCK + count)
+                block.extend(range(first, first + ID_BLOCK + count))
+
+    def new_session(self) -> int:
+        return self._blocks["session"].pop(0)
+
+    def new_transaction(self) -> int:
+        return self._blocks["transaction"].pop(0)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A call as the batch knows it: with its message, or with the error that reading it gave."""
+
+    call: Call
+    message: Message | None = None
+    error: frames.CallError | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one attempt decided, until it is committed."""
+
+    decided: list[tuple[Message, Decision]] = field(default_factory=list)
+    changes: installations.InstallationChanges = field(default_factory=installations.InstallationChanges)
+    answers: list[tuple[Call, Answer]] = field(default_factory=list)
+    rows: list[FrameRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Batch:
+    entries: list[Entry]
+    log: list[FrameRow]
+    mark: str
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    _answers: list[tuple[Call, Answer]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, calls: list[Call], log: list[FrameRow], *, mark: str) -> Batch:
+        """Translate the calls once, in order of arrival. `mark` names the lane."""
+        return cls([_read(call) for call in calls], log, mark)
+
+    @property
+    def size(self) -> int:
+        return len(self.entries) + len(self.log)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Two batches with ids of their own: what failed was rolled back whole."""
+        entries, log = len(self.entries) // 2, len(self.log) // 2
+        if self.entries and self.log:
+            return Batch(self.entries, [], self.mark), Batch([], self.log, self.mark)
+        return (
+            Batch(self.entries[:entries], self.log[:log], self.mark),
+            Batch(self.entries[entries:], self.log[log:], self.mark),
+        )
+
+    def attempt(self, ids: Ids, *, first: bool, refusal: Refused | None = None) -> list[tuple[Call, Answer]]:
+        """Decide, write and commit all of it. Raises `Transient` or `Refused`; then nothing was written.
+
+        With a `refusal` the one message goes to quarantine instead of into the frame log.
+        """
+        try:
+            _connect()
+            ids.ensure(len(self.entries))
+            if not first and self._committed():
+                return self._answers
+            with transaction.atomic(durable=True):
+                outcome = self._decide(ids, refusal)
+                self._answers = outcome.answers
+                self._write(outcome, copy=first, refusal=refusal)
+        except (OperationalError, InterfaceError) as error:
+            raise _classified(error) from error
+        except DatabaseError as error:
+            raise Refused(str(error)) from error
+        except Exception as error:  # our own fault on one message must not take the others with it
+            logger.exception("batch failed")
+            raise Refused(repr(error)) from error
+        live.touch_committed(self._topics())
+        return self._answers
+
+    def internal_errors(self) -> list[tuple[Call, Answer]]:
+        """The last resort: nothing could be stored."""
+        return [
+            (
+                entry.call,
+                Answer(frames.error(entry.call.message_id, "InternalError", "The message could not be stored.")),
+            )
+            for entry in self.entries
+        ]
+
+    def _committed(self) -> bool:
+        rows = bulk.fetch_rows(connection, "SELECT batch FROM ocpp_batchmark WHERE lane = %s", self.mark)
+        return bool(rows) and uuid.UUID(str(rows[0][0])) == self.id
+
+    def _decide(self, ids: Ids, refusal: Refused | None) -> Outcome:
+        outcome = Outcome()
+        messages = [entry.message for entry in self.entries if entry.message is not None]
+        facts = charging.load_facts(
+            connection, messages, new_session_id=ids.new_session, new_transaction_id=ids.new_transaction
+        )
+        now = dt.datetime.now(dt.UTC)
+        for entry in self.entries:
+            text = _answer(entry, facts, outcome, now, refusal)
+            outcome.answers.append((entry.call, Answer(text)))
+            if refusal is None:
+                outcome.rows.append(_frame_row(entry, text, now))
+        installations.write_changes(connection, outcome.changes)
+        charging.write_decisions(connection, facts, outcome.decided, now)
+        return outcome
+
+    def _write(self, outcome: Outcome, *, copy: bool, refusal: Refused | None) -> None:
+        rows = outcome.rows + self.log
+        if copy and connection.vendor == "postgresql":
+            _copy_frames(rows)
+        else:
+            bulk.insert_rows(connection, _FRAMES, rows)
+        if refusal is not None:
+            bulk.insert_rows(connection, _QUARANTINE, [_quarantine_row(entry, refusal) for entry in self.entries])
+        bulk.insert_rows(connection, _REPAIRS, _repair_rows([message for message, _decision in outcome.decided]))
+        bulk.insert_rows(connection, _MARK, [(self.mark, self.id)])
+
+    def _topics(self) -> set[str]:
+        calls = [entry.call for entry in self.entries]
+        return {f"station.{call.station_id}" for call in calls} | {f"operator.{call.operator_id}" for call in calls}
+
+
+def _connect() -> None:
+    """A lane's connection waits for locks and statements only so long (contract G5)."""
+    if connection.connection is not None or connection.vendor != "postgresql":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '2s'")
+        cursor.execute("SET statement_timeout = '10s'")
+
+
+def _read(call: Call) -> Entry:
+    if call.action in v16.RARE:
+        return Entry(call)
+    try:
+        body, repairs = hot.read(call.action, call.payload, call.received_at)
+    except frames.CallError as error:
+        return Entry(call, error=error)
+    except Exception as error:  # contract G6: the charger must not repeat it for ever
+        logger.exception("%s could not be read", call.action)
+        body, repairs = _unreadable(call, error), ()
+    if (sent := stamped_now(body)) is not None:
+        call.clock.observe(sent, call.received_at)
+    return Entry(call, _message(call, body, repairs))
+
+
+def _message(call: Call, body: Any, repairs: tuple[str, ...] = ()) -> Message:
+    return Message(call.station_id, call.operator_id, call.generation, call.sequence, call.received_at, body, repairs)
+
+
+def _unreadable(call: Call, error: BaseException) -> Unreadable:
+    connector = call.payload.get("connectorId")
+    uid = call.payload.get("idTag")
+    content = orjson.dumps(call.payload, option=orjson.OPT_SORT_KEYS)
+    return Unreadable(
+        action=call.action,
+        connector=connector if isinstance(connector, int) and 0 <= connector <= status.MAX_CONNECTOR else 0,
+        error=repr(error)[:500],
+        key=hashlib.blake2b(call.action.encode() + content, digest_size=16).hexdigest(),
+        uid=uid[:40] if isinstance(uid, str) else "",
+    )
+
+
+def _answer(entry: Entry, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None) -> str:
+    call = entry.call
+    if entry.error is not None:
+        return frames.error(call.message_id, entry.error.code, entry.error.description)
+    if entry.message is None:
+        try:
+            return frames.result(call.message_id, rare.handle(call))
+        except frames.CallError as error:
+            entry.error = error
+            return frames.error(call.message_id, error.code, error.description)
+    reply = _decide_one(entry.message, entry, facts, outcome, now, refusal)
+    return frames.result(call.message_id, hot.write(call.action, reply, now=now))
+
+
+def _decide_one(
+    message: Message, entry: Entry, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None
+) -> Reply:
+    _note_offset(entry.call, facts, outcome)
+    if refusal is not None:
+        message = _message(entry.call, _unreadable(entry.call, refusal))
+        decision = decisions.decide(message, facts, now)
+    else:
+        try:
+            _decide_installation(message, facts, outcome)
+            decision = decisions.decide(message, facts, now)
+        except Exception as error:  # contract G6
+            logger.exception("%s could not be decided", entry.call.action)
+            message = _message(entry.call, _unreadable(entry.call, error))
+            decision = decisions.decide(message, facts, now)
+    facts.apply(decision, message.station_id)
+    station = facts.stations[message.station_id]
+    outcome.changes.found.extend((station, one, message.received_at) for one in decision.new_connectors)
+    outcome.decided.append((message, decision))
+    return decision.reply
+
+
+def _decide_installation(message: Message, facts: Facts, outcome: Outcome) -> None:
+    """Boots and statuses: their live state and history (sessions are `charging.decisions`' concern)."""
+    body, station = message.body, facts.stations[message.station_id]
+    origin = (station, message.generation, message.sequence, message.received_at)
+    if isinstance(body, Booted):
+        outcome.changes.boots.append((origin, body))
+    elif isinstance(body, StatusReported):
+        if body.connector not in station.connectors:
+            found = status.found_connector(body.connector)
+            station.connectors[body.connector] = found
+            outcome.changes.found.append((station, found, message.received_at))
+        change = status.decide_status(
+            station, body, generation=message.generation, sequence=message.sequence, received_at=message.received_at
+        )
+        status.apply_status(change, generation=message.generation, sequence=message.sequence)
+        outcome.changes.statuses.append((origin, change))
+
+
+def _note_offset(call: Call, facts: Facts, outcome: Outcome) -> None:
+    """The offset that counts is the one measured on this connection; a new one is written."""
+    station = facts.stations[call.station_id]
+    offset, known = call.clock.offset_s, station.clock_offset_s
+    if offset is not None and (known is None or abs(offset - known) >= OFFSET_STEP_S):
+        outcome.changes.offsets[station.id] = (offset, call.received_at)
+    station.clock_offset_s = offset
+
+
+def _frame_row(entry: Entry, text: str, now: dt.datetime) -> FrameRow:
+    call = entry.call
+    return (
+        call.received_at,
+        call.station_id,
+        call.generation,
+        call.sequence,
+        call.operator_id,
+        "in",
+        call.action,
+        call.message_id,
+        call.raw,
+        text,
+        entry.error.code if entry.error is not None else "",
+        int((now - call.received_at).total_seconds() * 1000),
+    )
+
+
+def _quarantine_row(entry: Entry, refusal: Refused) -> bulk.Row:
+    call = entry.call
+    raw = call.raw.encode("utf-8", "surrogatepass")
+    origin = (call.operator_id, call.station_id, call.received_at, call.generation, call.sequence)
+    return (*origin, raw, str(refusal).replace("\x00", "")[:2000])
+
+
+def _repair_rows(messages: list[Message]) -> list[bulk.Row]:
+    tally: Tally[tuple[int, int, str]] = Tally()
+    for message in messages:
+        for name in message.repairs:
+            tally[message.operator_id, message.station_id, name[:60]] += 1
+    now = dt.datetime.now(dt.UTC)
+    return [(operator, station, name, count, now) for (operator, station, name), count in sorted(tally.items())]
+
+
+def _copy_frames(rows: list[FrameRow]) -> None:
+    if not rows:
+        return
+    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.write("".join(map(_copy_line, rows)))
+
+
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copy_line(row: FrameRow) -> str:
+    received_at, *numbers, latency = row[0], *row[1:5], row[11]
+    texts = "\t".join([text.translate(_COPY_ESCAPES) for text in row[5:11]])
+    milliseconds = "\\N" if latency is None else latency
+    return f"{received_at.isoformat()}\t{'\t'.join(map(str, numbers))}\t{texts}\t{milliseconds}\n"
+
+
+# PostgreSQL's classes of errors that pass by themselves: connection, transaction rollback, resources, intervention;
+# 55P03 is a lock time-out.
+_TRANSIENT_CLASSES = ("08", "40", "53", "57")
+_LOST_CLASSES = ("08", "57P")
+_TRANSIENT_SQLITE = ("locked", "busy", "disk i/o", "unable to open")
+
+
+def _classified(error: Exception) -> Transient | Refused:
+    if connection.vendor == "sqlite":
+        text = str(error).lower()
+        if any(word in text for word in _TRANSIENT_SQLITE):
+            return Transient(error, connection_lost="unable to open" in text or "disk i/o" in text)
+        return Refused(str(error))
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state is None:
+        return Transient(error, connection_lost=True)
+    if state == "55P03" or state.startswith(_TRANSIENT_CLASSES):
+        return Transient(error, connection_lost=state.startswith(_LOST_CLASSES), timed_out=state == "57014")
+    return Refused(str(error))

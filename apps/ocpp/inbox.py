@@ -1,0 +1,296 @@
+"""From an admitted CALL to its answer: lanes of threads, batches, one transaction for many chargers' messages.
+
+A batch is read (frames to bodies), loaded (one query a table), decided (pure), written (one statement a table) and
+committed; only then do its answers leave (gateway contract G1, G3 to G8, G12, G14, G19). PostgreSQL: three threads with
+a connection each. SQLite: one writer thread that takes urgent messages first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from apps.ocpp import batches, v16
+from apps.ocpp.batches import Answer, Call, FrameRow
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGES = 500
+MAX_BYTES = 4 * 1024 * 1024
+QUIET_RATE = 25.0  # messages a second below which the bulk lane does not wait
+TARGET = 50  # messages that a bulk window aims at
+MAX_WINDOW_S = 0.2
+LOG_FLUSH_S = 1.0
+AWAY_AFTER_S = 5.0
+FIRST_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 2.0
+MAX_TIME_OUTS = 3  # a batch whose statements time out this often is too heavy: it is bisected
+
+
+class Lane(enum.IntEnum):
+    """In order of precedence where one thread serves several."""
+
+    URGENT = 0
+    BULK = 1
+    RARE = 2
+
+
+class RateMeter:
+    """Arrivals a second, as an exponential moving average over about two seconds."""
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._counted_at = time.monotonic()
+        self._count = 0
+
+    def add(self, count: int, now: float) -> None:
+        self._count += count
+        elapsed = now - self._counted_at
+        if elapsed < 0.1:
+            return
+        weight = min(elapsed / 2.0, 1.0)
+        self.rate += weight * (self._count / elapsed - self.rate)
+        self._counted_at, self._count = now, 0
+
+
+def window_s(rate: float) -> float:
+    """How long the bulk lane gathers messages at this rate (contract G4)."""
+    return 0.0 if rate < QUIET_RATE else min(MAX_WINDOW_S, TARGET / rate)
+
+
+class Worker(threading.Thread):
+    """One thread, one database connection, one or more lanes in order of precedence."""
+
+    def __init__(self, inbox: Inbox, lanes: Sequence[Lane]) -> None:
+        super().__init__(name=f"inbox-{'-'.join(lane.name.lower() for lane in lanes)}", daemon=True)
+        self.inbox = inbox
+        self.lanes = lanes
+        self.queues: dict[Lane, deque[Call]] = {lane: deque() for lane in lanes}
+        self.rate = RateMeter()
+        self.busy = False
+        self._wake = threading.Condition()
+        self._wakes_for: Lane | None = None  # the last lane whose arrival ends the current wait
+        self._stopping = False
+
+    def put(self, lane: Lane, call: Call) -> None:
+        self.queues[lane].append(call)
+        wakes_for = self._wakes_for
+        if wakes_for is not None and lane <= wakes_for:
+            with self._wake:
+                self._wake.notify()
+
+    def stop(self) -> None:
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    @property
+    def idle(self) -> bool:
+        return not self.busy and not any(self.queues.values())
+
+    def run(self) -> None:
+        try:
+            while self._work_once():
+                pass
+        finally:
+            connection.close()
+
+    def _work_once(self) -> bool:
+        lane = self._next_lane()
+        if lane is Lane.BULK and not self._stopping:
+            lane = self._gather()
+        if lane is not None:
+            self.busy = True
+            self.inbox.process(lane, self._take(lane))
+            self.busy = False
+        elif Lane.BULK in self.queues:
+            self.busy = True
+            self.inbox.flush_log()
+            self.busy = False
+        return not (self._stopping and self.idle)
+
+    def _next_lane(self) -> Lane | None:
+        """The first lane with work; waits for one, at most as long as log rows may wait."""
+        if (lane := self._filled()) is not None or self._stopping:
+            return lane
+        self._wait(Lane.RARE, LOG_FLUSH_S, self._filled)
+        return self._filled()
+
+    def _gather(self) -> Lane:
+        """Let the window pass in which a bulk batch fills, unless something urgent arrives here."""
+        oldest = self.queues[Lane.BULK][0]
+        deadline = oldest.arrived + window_s(self.rate.rate)
+        while (left := deadline - time.monotonic()) > 0 and len(self.queues[Lane.BULK]) < MAX_MESSAGES:
+            self._wait(Lane.URGENT, left, self._urgent)
+            if self._stopping or self._urgent() is not None:
+                break
+        return Lane.BULK if self._urgent() is None else Lane.URGENT
+
+    def _wait(self, wakes_for: Lane, timeout: float, ready: Callable[[], Lane | None]) -> None:
+        with self._wake:
+            self._wakes_for = wakes_for
+            if ready() is None and not self._stopping:
+                self._wake.wait(timeout)
+            self._wakes_for = None
+
+    def _filled(self) -> Lane | None:
+        return next((lane for lane in self.lanes if self.queues[lane]), None)
+
+    def _urgent(self) -> Lane | None:
+        return Lane.URGENT if self.queues.get(Lane.URGENT) else None
+
+    def _take(self, lane: Lane) -> list[Call]:
+        queue = self.queues[lane]
+        calls: list[Call] = []
+        size = 0
+        limit = 1 if lane is Lane.RARE else MAX_MESSAGES
+        while queue and len(calls) < limit and (not calls or size + len(queue[0].raw) <= MAX_BYTES):
+            calls.append(queue.popleft())
+            size += len(calls[-1].raw)
+        if lane is Lane.BULK:
+            self.rate.add(len(calls), time.monotonic())
+        return calls
+
+
+@dataclass(slots=True)
+class Outage:
+    """How long a lane has been without its database."""
+
+    since: float
+    reported: bool = False
+
+
+class Inbox:
+    """The lanes of one gateway process. `put` and `log` are called on the event loop and never block."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, name: str) -> None:
+        self.loop = loop
+        self.name = name
+        self.on_database_away: Callable[[], None] = lambda: None
+        self.on_database_back: Callable[[], None] = lambda: None
+        self._log: deque[FrameRow] = deque(maxlen=100_000)
+        self._ids = batches.Ids()
+        self._outage: Outage | None = None
+        self._giving_up = threading.Event()
+        one_writer = connection.vendor == "sqlite"
+        groups: list[list[Lane]] = [list(Lane)] if one_writer else [[lane] for lane in Lane]
+        self.workers = [Worker(self, lanes) for lanes in groups]
+        self._worker_of = {lane: worker for worker in self.workers for lane in worker.lanes}
+
+    def start(self) -> None:
+        for worker in self.workers:
+            worker.start()
+
+    def put(self, call: Call) -> None:
+        lane = Lane.URGENT if call.action in v16.URGENT else Lane.BULK if call.action in v16.BULK else Lane.RARE
+        self._worker_of[lane].put(lane, call)
+
+    def log(self, row: FrameRow) -> None:
+        """Queue a frame-log row of something that is not an admitted CALL; it is written within about a second."""
+        self._log.append(row)
+
+    @property
+    def idle(self) -> bool:
+        return all(worker.idle for worker in self.workers)
+
+    async def drain(self, timeout: float) -> None:
+        """Commit and answer what was admitted, then end the threads. Gives up repeating after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        for worker in self.workers:
+            worker.stop()
+        while any(worker.is_alive() for worker in self.workers) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        self._giving_up.set()
+        for worker in self.workers:
+            await asyncio.to_thread(worker.join, 1.0)
+
+    # --- on the lanes' threads ---
+
+    def process(self, lane: Lane, calls: list[Call]) -> None:
+        """Commit the calls of one lane and hand their answers to the event loop."""
+        log = self._take_log() if lane is Lane.BULK else []
+        self._commit(batches.Batch.read(calls, log, mark=f"{self.name}:{lane.name}"))
+
+    def flush_log(self) -> None:
+        rows = self._take_log()
+        if rows:
+            self._commit(batches.Batch.read([], rows, mark=f"{self.name}:{Lane.BULK.name}"))
+
+    def _take_log(self) -> list[FrameRow]:
+        rows: list[FrameRow] = []
+        while self._log and len(rows) < MAX_MESSAGES:
+            rows.append(self._log.popleft())
+        return rows
+
+    def _commit(self, batch: batches.Batch) -> None:
+        """Commit the batch; where the database refuses its data, its halves, down to the one for quarantine."""
+        try:
+            answers = self._repeat(lambda first: batch.attempt(self._ids, first=first))
+        except batches.Refused as refusal:
+            if batch.size > 1:
+                for half in batch.halves():
+                    self._commit(half)
+                return
+            answers = self._quarantine(batch, refusal)
+        self._settle(answers)
+
+    def _quarantine(self, batch: batches.Batch, refusal: batches.Refused) -> list[tuple[Call, Answer]]:
+        """The message that the database refused is kept as bytes and confirmed; CALLERROR only if even that fails."""
+        logger.error("message refused by the database: %s", refusal)
+        try:
+            return self._repeat(lambda first: batch.attempt(self._ids, first=first, refusal=refusal))
+        except batches.Refused:
+            logger.exception("quarantine failed")
+            return batch.internal_errors()
+
+    def _repeat(self, attempt: Callable[[bool], list[tuple[Call, Answer]]]) -> list[tuple[Call, Answer]]:
+        """Run `attempt(first)` until it is through; a transient failure repeats the whole of it with back-off."""
+        backoff, first, time_outs = FIRST_BACKOFF_S, True, 0
+        while True:
+            try:
+                result = attempt(first)
+            except batches.Transient as failure:
+                time_outs += failure.timed_out
+                if time_outs >= MAX_TIME_OUTS:
+                    raise batches.Refused(str(failure)) from failure
+                self._note_outage(failure)
+                if self._giving_up.wait(backoff):
+                    return []
+                backoff, first = min(backoff * 2, MAX_BACKOFF_S), False
+            else:
+                self._note_success()
+                return result
+
+    def _note_outage(self, failure: batches.Transient) -> None:
+        logger.warning("batch repeated: %s", failure)
+        connection.close()
+        if not failure.connection_lost:
+            return
+        now = time.monotonic()
+        if self._outage is None:
+            self._outage = Outage(now)
+        elif not self._outage.reported and now - self._outage.since > AWAY_AFTER_S:
+            self._outage.reported = True
+            self.loop.call_soon_threadsafe(self.on_database_away)
+
+    def _note_success(self) -> None:
+        outage, self._outage = self._outage, None
+        if outage is not None and outage.reported:
+            self.loop.call_soon_threadsafe(self.on_database_back)
+
+    def _settle(self, answers: list[tuple[Call, Answer]]) -> None:
+        if answers and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(_settle_all, answers)
+
+
+def _settle_all(answers: list[tuple[Call, Answer]]) -> None:
+    for call, answer in answers:
+        call.settle(answer)
