@@ -6,14 +6,16 @@ from django.core.cache import cache
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
+from apps.ocpp import gateway
+
 
 def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when the database and the cache answer, else 503 with the reason."""
-    checks = {"database": _database(), "cache": _cache()}
+    """200 when the database and the cache answer and chargers are taken, else 503 with the reason."""
+    checks = {"database": _database(), "cache": _cache(), "gateway": "ok" if gateway.is_ready() else "closed"}
     good = all(answer == "ok" for answer in checks.values())
     return JsonResponse({"status": "ok" if good else "unavailable", **checks}, status=200 if good else 503)
 

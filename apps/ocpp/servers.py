@@ -1,0 +1,206 @@
+"""daphne and uvicorn, told what chargers need: refusals with a status, close codes, limits, and an end in order.
+
+Both: a backlog of 8192, 60 s for a handshake, no limit to a socket's life, no deflate, frames of 1 MiB at most, as many
+open files as the system allows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from types import FrameType
+from typing import Any
+
+import daphne.server  # first: it installs Twisted's reactor
+import daphne.ws_protocol
+import uvicorn
+from autobahn.websocket.types import ConnectionDeny
+
+from apps.ocpp.frames import MAX_FRAME
+from apps.ocpp.gateway import Gateway
+
+BACKLOG = 8192
+HANDSHAKE_S = 60
+PING_S = 20
+PONG_S = 30
+CLOSE_S = 5
+
+Application = Callable[..., Any]
+
+
+def raise_file_limit() -> None:
+    """Each socket is an open file; the soft limit is often 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# --- daphne: pages and chargers ---------------------------------------------------------------------------------------
+
+
+class WebSocketProtocol(daphne.ws_protocol.WebSocketProtocol):
+    """daphne's, with denial responses and with every close code."""
+
+    denial: tuple[int, list[tuple[str, str]]] | None = None
+    denial_body = b""
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "websocket.http.response.start":
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+            self.denial = (message["status"], headers)
+        elif kind == "websocket.http.response.body":
+            self._deny(message.get("body", b""))
+        elif kind == "websocket.close" and self.state == self.STATE_OPEN:
+            # `sendClose` refuses what RFC 6455 reserves for servers like us (1001 to 1013).
+            self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=message.get("reason", "").encode()[:120])
+        elif kind == "websocket.close" and self.state != self.STATE_CONNECTING:
+            return
+        else:
+            super().handle_reply(message)
+
+    def _deny(self, body: bytes) -> None:
+        if self.denial is None or not hasattr(self, "handshake_deferred"):
+            return
+        self.denial[1].extend([("Content-Length", str(len(body))), ("Connection", "close")])
+        self.denial_body = body
+        phrase = HTTPStatus(self.denial[0]).phrase
+        self.handshake_deferred.errback(ConnectionDeny(self.denial[0], phrase))  # type: ignore[no-untyped-call]
+        del self.handshake_deferred
+        self.server.protocol_disconnected(self)
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:  # noqa: N802, N803
+        self.wasNotCleanReason = reason
+        self.sendHttpErrorResponse(code, reason, self.denial[1] if self.denial else responseHeaders)
+        self.sendData(self.denial_body)
+        self.dropConnection(abort=False)
+
+    def onClose(self, wasClean: bool, code: int, reason: str | None) -> None:  # noqa: N802, N803
+        self.server.protocol_disconnected(self)
+        if not self.muted and hasattr(self, "application_queue"):
+            ended = {"type": "websocket.disconnect", "code": code}
+            self.application_queue.put_nowait({**ended, "reason": reason or ""} if wasClean else ended)
+
+
+class Daphne(daphne.server.Server):
+    """daphne for pages and chargers in one process; runs a gateway beside them."""
+
+    def __init__(self, application: Application, *, host: str, port: int) -> None:
+        # Twisted's endpoint strings escape the colons of an IPv6 address.
+        interface = host.replace(":", r"\:")
+        super().__init__(
+            application=application,
+            endpoints=[f"tcp:{port}:interface={interface}:backlog={BACKLOG}"],
+            signal_handlers=False,
+            websocket_timeout=-1,
+            websocket_connect_timeout=HANDSHAKE_S,
+            websocket_handshake_timeout=HANDSHAKE_S,
+            ping_interval=PING_S,
+            ping_timeout=PONG_S,
+            websocket_max_message_size=MAX_FRAME,
+            websocket_max_frame_size=MAX_FRAME,
+            application_close_timeout=30,
+            server_name="",
+            verbosity=0,
+            ready_callable=self._prepare,
+        )
+        self.gateway: Gateway | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    def run(self) -> None:
+        raise_file_limit()
+        loop: asyncio.AbstractEventLoop = daphne.server.twisted_loop
+        asyncio.set_event_loop(loop)
+        self.gateway = Gateway(loop)
+        loop.run_until_complete(self.gateway.start())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        super().run()
+
+    def _prepare(self) -> None:
+        # daphne makes its factory inside `run`; nothing connects before this returns.
+        self.ws_factory.protocol = WebSocketProtocol
+        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_S)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if scope["type"] == "websocket":
+            scope["extensions"] = {"websocket.http.response": {}}
+        return super().create_application(protocol, scope)
+
+    def _end(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_event_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        assert self.gateway is not None
+        try:
+            await self.gateway.drain()
+        finally:
+            self.stop()
+
+
+# --- uvicorn: chargers alone ------------------------------------------------------------------------------------------
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # Logged at each refusal with a status: uvicorn takes a finished denial for an unfinished handshake.
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
+class Uvicorn(uvicorn.Server):
+    """uvicorn for chargers; runs a gateway beside them."""
+
+    def __init__(self, application: Application, *, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                host=host,
+                port=port,
+                loop="uvloop",
+                ws="websockets-sansio",
+                ws_max_size=MAX_FRAME,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PONG_S,
+                ws_per_message_deflate=False,
+                backlog=BACKLOG,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=CLOSE_S,
+            )
+        )
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
+        self.gateway: Gateway | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        raise_file_limit()
+        super().run(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.gateway = Gateway(asyncio.get_running_loop())
+        await self.gateway.start()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.gateway is None:
+            self.should_exit = True
+        else:
+            self.gateway.loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        assert self.gateway is not None
+        try:
+            await self.gateway.drain()
+        finally:
+            self.should_exit = True

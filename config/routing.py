@@ -1,0 +1,64 @@
+"""Which path leads where before Django sees it. Websockets: one table. HTTP: chargers' paths speak websocket only."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from apps.ocpp.consumers import ChargerConsumer
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+CHARGERS = "/ocpp/"
+HEALTH = ("/healthz", "/readyz")
+
+# Prefix → application. Chargers come on any host and without Origin; everything else must check both.
+WEBSOCKETS: dict[str, Application] = {
+    CHARGERS: ChargerConsumer.as_asgi(),
+}
+
+
+def websockets(table: dict[str, Application]) -> Application:
+    """The first prefix of `table` that fits; else 404."""
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        for prefix, application in table.items():
+            if scope["path"].startswith(prefix):
+                await application(scope, receive, send)
+                return
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"Nothing here."})
+
+    return route
+
+
+def pages(django: Application) -> Application:
+    """Django, but for the chargers' paths."""
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith(CHARGERS):
+            await _answer(send, 426, b"Chargers connect here, by websocket.", (b"upgrade", b"websocket"))
+        else:
+            await django(scope, receive, send)
+
+    return route
+
+
+def health_only(django: Application) -> Application:
+    """Django for `/healthz` and `/readyz`; nothing else."""
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in HEALTH:
+            await django(scope, receive, send)
+        else:
+            await _answer(send, 404, b"Chargers only.")
+
+    return route
+
+
+async def _answer(send: Any, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    plain = (b"content-type", b"text/plain; charset=utf-8")
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [plain, length, *headers]})
+    await send({"type": "http.response.body", "body": body})
