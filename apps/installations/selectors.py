@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.db import models
+from django.db.models import OuterRef, Subquery
+from django.utils.translation import gettext_lazy as _
+
 from apps.core.actor import Actor
-from apps.installations.models import ChargingStation, ConnectorState, StationState
+from apps.installations.models import (
+    ChargingStation,
+    Command,
+    CommandState,
+    ConnectionInterval,
+    Connector,
+    ConnectorState,
+    ConnectorStatus,
+    StationState,
+    StatusInterval,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +77,268 @@ def live_state(actor: Actor, station: ChargingStation) -> StationLive:
             ),
         ),
     )
+
+
+# --- how chargers are, in one word ------------------------------------------------------------------------------------
+class Condition(models.TextChoices):
+    """A charger in one word: what its connectors do, unless it is not there. In the order of harm."""
+
+    FAULTED = "Faulted", _("faulted")
+    OFFLINE = "offline", _("offline")
+    NEVER = "never", _("never connected")
+    UNAVAILABLE = "Unavailable", _("out of service")
+    UNKNOWN = "Unknown", _("unknown")
+    PREPARING = "Preparing", _("preparing or finishing")
+    RESERVED = "Reserved", _("reserved")
+    CHARGING = "Charging", _("charging")
+    AVAILABLE = "Available", _("available")
+
+
+_MEANS = {
+    "Faulted": Condition.FAULTED,
+    "Charging": Condition.CHARGING,
+    "SuspendedEV": Condition.CHARGING,
+    "SuspendedEVSE": Condition.CHARGING,
+    "Preparing": Condition.PREPARING,
+    "Finishing": Condition.PREPARING,
+    "Reserved": Condition.RESERVED,
+    "Available": Condition.AVAILABLE,
+    "Unavailable": Condition.UNAVAILABLE,
+}
+_TELLING = (
+    Condition.FAULTED,
+    Condition.CHARGING,
+    Condition.PREPARING,
+    Condition.RESERVED,
+    Condition.AVAILABLE,
+    Condition.UNAVAILABLE,
+)
+
+
+def condition_of(*, online: bool, connected_before: bool, statuses: Iterable[str]) -> Condition:
+    """What to say of a charger with these statuses of its connectors and itself. Pure."""
+    if not online:
+        return Condition.OFFLINE if connected_before else Condition.NEVER
+    found = {_MEANS.get(status) for status in statuses}
+    return next((one for one in _TELLING if one in found), Condition.UNKNOWN)
+
+
+def station_conditions(actor: Actor) -> dict[int, Condition]:
+    """Station id → its condition, for all chargers in use that `actor` sees. Two queries."""
+    statuses: dict[int, list[str]] = defaultdict(list)
+    for station_id, status in (
+        ConnectorState.objects.visible_to(actor)
+        .filter(connector__archived_at=None, connector__station__archived_at=None)
+        .values_list("connector__station_id", "status")
+    ):
+        statuses[station_id].append(status)
+    return {
+        station_id: condition_of(
+            online=online,
+            connected_before=connected_at is not None,
+            # Connector 0 speaks for the whole charger only where it is out of order: else its connectors do.
+            statuses=[*statuses[station_id], *([status] if status in _WHOLE or not statuses[station_id] else [])],
+        )
+        for station_id, online, connected_at, status in StationState.objects.visible_to(actor)
+        .filter(station__archived_at=None)
+        .values_list("station_id", "online", "connected_at", "status")
+    }
+
+
+_WHOLE = ("Faulted",)
+
+
+# --- what needs somebody ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A connector (0: the charger itself) that reports a fault while its charger is connected."""
+
+    station_id: int
+    station: str
+    location_id: int
+    location: str
+    connector: int
+    since: dt.datetime | None
+    error_code: str
+    error_info: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """A charger that was connected once and is not now. `since`: when its connection ended."""
+
+    station_id: int
+    station: str
+    location_id: int
+    location: str
+    since: dt.datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundConnector:
+    """A connector that a charger named and the inventory lacked; its data are guesses."""
+
+    connector_id: int
+    number: int
+    station_id: int
+    station: str
+    location_id: int
+    location: str
+    found_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCommand:
+    """A command of a person that came to nothing."""
+
+    station_id: int
+    station: str
+    location_id: int
+    location: str
+    action: str
+    state: str
+    state_label: str
+    detail: str
+    at: dt.datetime
+
+
+def faults(actor: Actor, *, limit: int) -> list[Fault]:
+    """Faulted connectors of connected chargers, longest first."""
+    connectors = (
+        ConnectorState.objects.visible_to(actor)
+        .filter(status=ConnectorStatus.FAULTED, connector__archived_at=None)
+        .filter(connector__station__archived_at=None, connector__station__state__online=True)
+        .select_related("connector__station__location")
+        .order_by("status_at")[:limit]
+    )
+    stations = (
+        StationState.objects.visible_to(actor)
+        .filter(status=ConnectorStatus.FAULTED, online=True, station__archived_at=None)
+        .select_related("station__location")
+        .order_by("status_at")[:limit]
+    )
+    found = [(one.connector.station, one.connector.number, one) for one in connectors]
+    found += [(one.station, 0, one) for one in stations]
+    return [
+        Fault(
+            station_id=station.pk,
+            station=str(station),
+            location_id=station.location_id,
+            location=station.location.name,
+            connector=number,
+            since=state.status_at,
+            error_code=state.error_code,
+            error_info=state.error_info,
+        )
+        for station, number, state in found
+    ]
+
+
+def absences(actor: Actor, *, limit: int) -> list[Absence]:
+    """Chargers that are offline, longest first."""
+    ended = ConnectionInterval.objects.visible_to(actor).filter(station=OuterRef("station")).order_by("-generation")
+    rows = (
+        StationState.objects.visible_to(actor)
+        .filter(online=False, station__archived_at=None)
+        .exclude(connected_at=None)
+        .select_related("station__location")
+        .annotate(reason=Subquery(ended.values("reason")[:1]))
+        .order_by("disconnected_at")[:limit]
+    )
+    reasons = dict(ConnectionInterval.Reason.choices)
+    return [
+        Absence(
+            station_id=one.station_id,
+            station=str(one.station),
+            location_id=one.station.location_id,
+            location=one.station.location.name,
+            since=one.disconnected_at,
+            reason=str(reasons.get(one.reason, "")),
+        )
+        for one in rows
+    ]
+
+
+def found_connectors(actor: Actor, *, limit: int) -> list[FoundConnector]:
+    """Connectors to check, oldest first."""
+    rows = (
+        Connector.objects.visible_to(actor)
+        .filter(archived_at=None, station__archived_at=None)
+        .exclude(found_at=None)
+        .select_related("station__location")
+        .order_by("found_at")[:limit]
+    )
+    return [
+        FoundConnector(
+            connector_id=one.pk,
+            number=one.number,
+            station_id=one.station_id,
+            station=str(one.station),
+            location_id=one.station.location_id,
+            location=one.station.location.name,
+            found_at=one.found_at,
+        )
+        for one in rows
+    ]
+
+
+def failed_commands(actor: Actor, *, since: dt.datetime, limit: int) -> list[FailedCommand]:
+    """Commands that people gave since then and that came to nothing, newest first."""
+    failed = (CommandState.REJECTED, CommandState.TIMED_OUT, CommandState.NOT_DELIVERED, CommandState.UNKNOWN)
+    rows = (
+        Command.objects.visible_to(actor)
+        .filter(created_at__gte=since, state__in=failed, station__archived_at=None)
+        .exclude(user=None)
+        .select_related("station__location")
+        .order_by("-created_at")[:limit]
+    )
+    return [
+        FailedCommand(
+            station_id=one.station_id,
+            station=str(one.station),
+            location_id=one.station.location_id,
+            location=one.station.location.name,
+            action=one.action,
+            state=one.state,
+            state_label=str(one.get_state_display()),
+            detail=one.detail,
+            at=one.created_at,
+        )
+        for one in rows
+    ]
+
+
+# --- a charger's life -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class StatusSpan:
+    """A status of a connector (0: the charger itself) from `at` until the next one; `until` None: it holds."""
+
+    at: dt.datetime
+    until: dt.datetime | None
+    connector: int
+    status: str
+    error_code: str
+    error_info: str
+    vendor_error_code: str
+
+
+def status_history(actor: Actor, station: ChargingStation, *, limit: int = 100) -> list[StatusSpan]:
+    """The newest status changes of a charger, newest first."""
+    rows = StatusInterval.objects.visible_to(actor).filter(station_id=station.pk).order_by("-at", "-sequence")[:limit]
+    spans: list[StatusSpan] = []
+    following: dict[int, dt.datetime] = {}
+    for one in rows:
+        spans.append(
+            StatusSpan(
+                at=one.at,
+                until=following.get(one.connector_number),
+                connector=one.connector_number,
+                status=one.status,
+                error_code=one.error_code,
+                error_info=one.error_info,
+                vendor_error_code=one.vendor_error_code,
+            )
+        )
+        following[one.connector_number] = one.at
+    return spans
