@@ -1,0 +1,140 @@
+"""`make run`: the second start is fast and finds everything; Ctrl-C, SIGTERM and even SIGKILL leave nothing behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIRST_START_S, SECOND_START_S, END_S = 60, 5, 5
+
+
+class Installation:
+    """An embedded installation in a folder of its own, started as the Makefile does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Seconds to the first page."""
+        foreign = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "HOST"}
+        env = {name: value for name, value in os.environ.items() if name not in foreign}
+        began = time.monotonic()
+        with (self.folder / "output.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "config.supervisor"],
+                cwd=ROOT,
+                env=env | {"VAR_DIR": str(self.folder / "var"), "PORT": str(self.port)},
+                stdout=output,
+                stderr=output,
+            )
+        while self._status() != 200:
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() - began < FIRST_START_S, self.output()
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def end(self, number: signal.Signals) -> tuple[int, float]:
+        """Exit code, and seconds until it and all that it started are gone."""
+        family = [self.process.pid, *self.descendants()]
+        assert len(family) > 3
+        began = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=30)
+        while any(Path(f"/proc/{pid}").exists() for pid in family):
+            assert time.monotonic() - began < 30, self.output()
+            time.sleep(0.02)
+        return code, time.monotonic() - began
+
+    def descendants(self) -> list[int]:
+        found = [self.process.pid]
+        for pid in found:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in children.read_text().split()]
+        return found[1:]
+
+    def output(self) -> str:
+        return (self.folder / "output.log").read_text()
+
+    def tables_made_at(self) -> list[tuple[str, str]]:
+        with sqlite3.connect(self.folder / "var" / "voltdesk.sqlite3") as database:
+            return database.execute("SELECT name, applied FROM django_migrations ORDER BY id").fetchall()
+
+    def _status(self) -> int | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    one = Installation(tmp_path_factory.mktemp("run"))
+    yield one
+    if one.process.poll() is None:
+        one.process.terminate()
+        one.process.wait(timeout=30)
+
+
+def test_a_second_start_is_fast_and_keeps_the_data(installation):
+    installation.start()
+    assert installation.end(signal.SIGINT)[0] == 0
+    before = installation.tables_made_at()
+    assert installation.start() < SECOND_START_S
+    assert installation.end(signal.SIGINT)[0] == 0
+    assert before
+    assert installation.tables_made_at() == before
+
+
+def test_it_says_where_to_click(installation):
+    installation.start()
+    deadline = time.monotonic() + 5
+    while f"http://admin.localhost:{installation.port}/" not in installation.output():
+        assert time.monotonic() < deadline, installation.output()
+        time.sleep(0.05)
+    installation.end(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything_it_started(installation, number):
+    installation.start()
+    code, seconds = installation.end(number)
+    assert code == 0
+    assert seconds < END_S
+
+
+def test_processes_do_not_outlive_a_killed_supervisor(installation):
+    installation.start()
+    assert installation.end(signal.SIGKILL)[1] < END_S
+
+
+def test_a_taken_port_is_said_in_words(installation):
+    with socket.create_server(("127.0.0.1", installation.port)):
+        done = subprocess.run(
+            [sys.executable, "-m", "config.supervisor"],
+            cwd=ROOT,
+            env=os.environ | {"VAR_DIR": str(installation.folder / "var"), "PORT": str(installation.port)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"Port {installation.port} is taken" in done.stderr
