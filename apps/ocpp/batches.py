@@ -27,6 +27,7 @@ from apps.installations import store as installations
 from apps.installations.status import Booted, StatusReported
 from apps.ocpp import frames, v16
 from apps.ocpp.clock import ClockWatch, stamped_now
+from apps.ocpp.masking import mask
 from apps.ocpp.v16 import hot, rare
 
 logger = logging.getLogger(__name__)
@@ -357,8 +358,8 @@ def _frame_row(entry: Entry, text: str, now: dt.datetime) -> FrameRow:
         "in",
         call.action,
         call.message_id,
-        call.raw,
-        text,
+        mask(call.action, call.raw),
+        mask(call.action, text),
         entry.error.code if entry.error is not None else "",
         int((now - call.received_at).total_seconds() * 1000),
     )
