@@ -1,20 +1,161 @@
-"""Changes that the gateway and its keys make: keys, adopted chargers, leases, presence."""
+"""Keys of chargers and operators, refused and adopted chargers, leases of gateways, presence."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
+from apps.accounts.services import record_audit
 from apps.core import bulk, live
-from apps.installations.models import ConnectionInterval, StationState
+from apps.core.actor import Actor
+from apps.core.querysets import TenantQuerySet
+from apps.installations.models import ChargingStation, ConnectionInterval, Location, StationModel, StationState
+from apps.installations.services import ConnectorSpec, create_station
+from apps.ocpp import keys
 from apps.ocpp.handshake import limit_waits, topics
-from apps.ocpp.models import GatewayLease
+from apps.ocpp.models import GatewayLease, HandshakeRefusal, OperatorKey, StationKey, StrangerRefusal
 
 LEASE = dt.timedelta(seconds=20)
+REFUSALS_KEPT = dt.timedelta(days=30)
+MAX_REFUSALS = 2000  # an operator, and for all strangers together
+URL_KEY_OVERLAP = dt.timedelta(days=30)
+MAX_OVERLAP_H = 24 * 30
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def ensure_operator_key(*, operator_id: int) -> OperatorKey:
+    """The operator's part of the charger URL; made if there is none."""
+    with transaction.atomic():
+        key = OperatorKey.objects.unscoped("the operator's own key").filter(operator_id=operator_id).last()
+        return key or OperatorKey.objects.create(operator_id=operator_id, key=keys.new_url_key())
+
+
+def rotate_operator_key(*, actor: Actor, now: dt.datetime, overlap: dt.timedelta = URL_KEY_OVERLAP) -> OperatorKey:
+    """A new key for the charger URL; chargers that use an older one have `overlap` to be moved. PermissionDenied."""
+    if actor.operator_id is None or not actor.can("ocpp.add_operatorkey"):
+        raise PermissionDenied
+    with transaction.atomic():
+        _shorten(OperatorKey.objects.visible_to(actor), now + overlap)
+        key = OperatorKey.objects.create(operator_id=actor.operator_id, key=keys.new_url_key())
+        record_audit(
+            actor=actor,
+            action="operator_key.rotated",
+            target=key,
+            after={"overlap_h": overlap // dt.timedelta(hours=1)},
+        )
+    return key
+
+
+def issue_station_key(
+    *, actor: Actor, station: ChargingStation, now: dt.datetime, overlap_h: int = 0, secret: str = ""
+) -> str:
+    """A new key for a charger, random unless one is given; the older ones are good for `overlap_h` more hours.
+
+    Returns the key, which is not kept in clear. Raises ValidationError (a weak key, too long an overlap),
+    PermissionDenied.
+    """
+    if not actor.can("installations.change_chargingstation", organisation_id=station.location.host_id):
+        raise PermissionDenied
+    if not 0 <= overlap_h <= MAX_OVERLAP_H:
+        raise ValidationError({"overlap_h": _("0 to 720 hours.")})
+    return _issue_key(actor, station, now, overlap_h, secret)
+
+
+def register_station(
+    *,
+    actor: Actor,
+    location: Location,
+    identity: str,
+    now: dt.datetime,
+    name: str = "",
+    model: StationModel | None = None,
+    connectors: Sequence[ConnectorSpec] = (ConnectorSpec(1),),
+) -> tuple[ChargingStation, str]:
+    """Make a charger with its first key, which is returned and not kept in clear. Raises as `create_station` does."""
+    with transaction.atomic():
+        station = create_station(
+            actor=actor, location=location, identity=identity, name=name, model=model, connectors=connectors
+        )
+        return station, _issue_key(actor, station, now, 0, "")
+
+
+def adopt_refusal(
+    *, actor: Actor, refusal: HandshakeRefusal, location: Location, now: dt.datetime, name: str = ""
+) -> tuple[ChargingStation, str]:
+    """Make a charger of one that was refused because nobody knew it, with a fresh key.
+
+    Raises ValidationError (it is known by now, its identity is unusable), PermissionDenied.
+    """
+    if not actor.can("ocpp.adopt_handshakerefusal"):
+        raise PermissionDenied
+    with transaction.atomic():
+        station, secret = register_station(
+            actor=actor, location=location, identity=refusal.identity, now=now, name=name
+        )
+        HandshakeRefusal.objects.visible_to(actor).filter(identity__iexact=refusal.identity, station=None).update(
+            station=station
+        )
+        record_audit(
+            actor=actor,
+            action="station.adopted",
+            target=station,
+            after={"address": refusal.address, "tries": refusal.count},
+        )
+    return station, secret
+
+
+def _issue_key(actor: Actor, station: ChargingStation, now: dt.datetime, overlap_h: int, secret: str) -> str:
+    secret = secret or keys.new_secret()
+    try:
+        sealed = keys.seal(secret)
+    except keys.WeakSecret as weakness:
+        raise ValidationError({"secret": _("16 to 128 characters of ASCII; hex digits count half.")}) from weakness
+    with transaction.atomic():
+        _shorten(StationKey.objects.visible_to(actor).filter(station=station), now + dt.timedelta(hours=overlap_h))
+        key = StationKey.objects.create(
+            operator_id=station.operator_id,
+            station=station,
+            salt=sealed.salt,
+            digest=sealed.digest,
+            pepper_version=sealed.pepper_version,
+        )
+        record_audit(
+            actor=actor, action="station_key.issued", target=station, after={"key": key.pk, "overlap_h": overlap_h}
+        )
+    return secret
+
+
+def _shorten(rows: TenantQuerySet, until: dt.datetime) -> None:
+    """Let keys run out at `until`, unless they do so earlier."""
+    rows.filter(Q(valid_until=None) | Q(valid_until__gt=until)).update(valid_until=until)
+
+
+# --- refused connections ----------------------------------------------------------------------------------------------
+
+
+def clean_refusals(*, now: dt.datetime) -> int:
+    """Forget refusals of more than 30 days ago, and the oldest beyond what a flood of strangers may fill; how many."""
+    reason = "cleaning up after all tenants"
+    refusals = HandshakeRefusal.objects.unscoped(reason)
+    gone = refusals.filter(last_at__lt=now - REFUSALS_KEPT).delete()[0]
+    gone += StrangerRefusal.objects.filter(last_at__lt=now - REFUSALS_KEPT).delete()[0]
+    for operator_id in refusals.order_by().values_list("operator_id", flat=True).distinct():
+        gone += _keep_newest(refusals.filter(operator_id=operator_id))
+    return gone + _keep_newest(StrangerRefusal.objects.all())
+
+
+def _keep_newest(rows: QuerySet[Any]) -> int:
+    edge = rows.order_by("-last_at").values_list("last_at", flat=True)[MAX_REFUSALS - 1 : MAX_REFUSALS].first()
+    return rows.filter(last_at__lt=edge).delete()[0] if edge is not None else 0
 
 
 # --- leases: which gateway processes live (contract G11) --------------------------------------------------------------

@@ -1,0 +1,27 @@
+"""Background work of the gateway: entry points and subscribers."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from apps.accounts.events import OPERATOR_CREATED
+from apps.core import events
+from apps.core.events import Payload
+from apps.ocpp import services
+
+
+@events.on(OPERATOR_CREATED)
+def make_operator_keys(payloads: list[Payload]) -> None:
+    """A new operator's chargers need a URL."""
+    for payload in payloads:
+        services.ensure_operator_key(operator_id=payload["operator_id"])
+
+
+def sweep_leases() -> None:
+    """Scheduled: stations of gateways that were lost are offline, also where no gateway is left to say so."""
+    services.sweep_leases(now=dt.datetime.now(dt.UTC))
+
+
+def clean_refusals() -> None:
+    """Scheduled: refused connections are kept for 30 days."""
+    services.clean_refusals(now=dt.datetime.now(dt.UTC))
