@@ -43,16 +43,22 @@ class Moment(NamedTuple):
         return self.parsed is None or self.parsed < EARLIEST
 
 
-class Sample(NamedTuple):
-    """One sampled value, its defaults filled in (OCPP 1.6 section 7.33): `value` is the text as sent."""
+class Kind(NamedTuple):
+    """What a sampled value is, its defaults filled in (OCPP 1.6 section 7.33)."""
 
-    value: str
     measurand: str = "Energy.Active.Import.Register"
     unit: str = ""
     phase: str = ""
     context: str = "Sample.Periodic"
     location: str = "Outlet"
     format: str = "Raw"
+
+
+class Sample(NamedTuple):
+    """One sampled value. `value` is a number in plain text, or signed data as `kind.format` says."""
+
+    value: str
+    kind: Kind
 
 
 class Element(NamedTuple):

@@ -12,11 +12,12 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.charging.facts import Element, Sample
+from apps.charging.facts import Element, Kind, Sample
 from apps.core.energy import to_wh
 
 MAX_WH = 2**62
@@ -49,8 +50,10 @@ _UNITS = {_REGISTER: ("Wh", "kWh"), _POWER: ("W", "kW"), _CURRENT: ("A", "kA"), 
 _PLACES = {"Outlet": 0, "Inlet": 1, "Cable": 2, "Body": 3, "EV": 4}
 _ELSEWHERE = len(_PLACES)
 _PHASES = (("L1", "L2", "L3"), ("L1-N", "L2-N", "L3-N"), ("L1-L2", "L2-L3", "L3-L1"))
+_MANY = 64  # samples; an element with more is read without remembering its plan
 
-Table = dict[tuple[str, str], Sample]
+Parts = tuple[tuple[int, int], ...]  # which samples make a figure: their index and 1 or 1000
+Table = dict[tuple[str, str], tuple[int, Kind]]
 
 
 class Figures(NamedTuple):
@@ -65,31 +68,45 @@ class Figures(NamedTuple):
     notes: str
 
 
+class Plan(NamedTuple):
+    """How the figures are read from samples of certain kinds. A charger sends the same few combinations for ever."""
+
+    register: Parts
+    power: Parts
+    current: Parts
+    voltage: Parts
+    soc: Parts
+    context: str
+    notes: str
+    key: str
+
+
 def read(element: Element) -> Figures:
     """The figures of one element."""
+    samples = element.samples
+    plan = _plan_of(samples)
     notes: list[str] = []
-    table = _table(element.samples, notes)
-    register = _register(table, notes)
-    power = _number(_POWER, table, notes)
-    current = _number(_CURRENT, table, notes)
-    voltage = _number(_VOLTAGE, table, notes)
-    return Figures(
-        register,
-        None if power is None else round(power),
-        None if current is None else round(current, 1),
-        None if voltage is None else round(voltage, 1),
-        _soc(table, notes),
-        element.samples[0].context[:20],
-        " ".join(dict.fromkeys(notes))[:MAX_NOTES] if notes else "",
+    figures = Figures(
+        _register(plan.register, samples, notes) if plan.register else None,
+        _whole(_sum(plan.power, samples, notes)) if plan.power else None,
+        _tenths(_sum(plan.current, samples, notes)) if plan.current else None,
+        _tenths(_sum(plan.voltage, samples, notes), len(plan.voltage)) if plan.voltage else None,
+        _soc(plan.soc, samples, notes) if plan.soc else None,
+        plan.context,
+        plan.notes,
     )
+    if notes:
+        return figures._replace(notes=" ".join(dict.fromkeys((*plan.notes.split(), *notes)))[:MAX_NOTES])
+    return figures
 
 
 def digest(element: Element, *, dated: bool = True) -> int:
     """The signed 64-bit digest of an element's samples; with the time as sent where that is no key of its own."""
-    text = "\x1e".join(["\x1f".join(sample) for sample in element.samples])
+    parts = [_plan_of(element.samples).key, *[sample.value for sample in element.samples]]
     if not dated:
-        text = f"{element.at.sent}\x1d{text}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+        parts.append(element.at.sent)
+    data = "\x1e".join(parts).encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), signed=True)
 
 
 def allowed_wh(max_power_w: int, elapsed: dt.timedelta) -> int:
@@ -109,103 +126,122 @@ def doubt(before_wh: int, after_wh: int, *, max_power_w: int, elapsed: dt.timede
     return "meter_jump" if step > allowed else None
 
 
-def _table(samples: Iterable[Sample], notes: list[str]) -> Table:
-    """The samples by measurand and phase, of several places the best."""
-    table: Table = {}
-    for sample in samples:
-        if sample.format != "Raw":
-            notes.append("signed")
-            continue
-        key = sample.measurand, sample.phase
-        other = table.get(key)
-        if other is None:
-            table[key] = sample
-        elif other.location != sample.location:
-            notes.append("outlet")
-            if _PLACES.get(sample.location, _ELSEWHERE) < _PLACES.get(other.location, _ELSEWHERE):
-                table[key] = sample
-    return table
+# --- which samples make which figure ---
 
 
-def _register(table: Table, notes: list[str]) -> int | None:
+def _plan_of(samples: tuple[Sample, ...]) -> Plan:
+    kinds = tuple([sample.kind for sample in samples])
+    return _plan(kinds) if len(kinds) <= _MANY else _plan.__wrapped__(kinds)
+
+
+@lru_cache(maxsize=1024)
+def _plan(kinds: tuple[Kind, ...]) -> Plan:
+    notes: list[str] = []
+    table = _table(kinds, notes)
     for measurand, _phase in table:
         if measurand != _REGISTER and measurand.startswith("Energy.Active."):
             notes.append("export" if ".Export." in measurand else "interval")
-    samples = _total_or_phases(_REGISTER, table, notes)
-    if not samples:
-        return None
+    register, power, current, voltage = (_parts(measurand, table, notes) for measurand in _UNITS)
+    soc = table.get(("SoC", ""))
+    return Plan(
+        register,
+        power,
+        current,
+        voltage,
+        () if soc is None else ((soc[0], 1),),
+        kinds[0].context[:20],
+        " ".join(dict.fromkeys(notes))[:MAX_NOTES],
+        "\x1d".join("\x1f".join(kind) for kind in kinds),
+    )
+
+
+def _table(kinds: Iterable[Kind], notes: list[str]) -> Table:
+    """The samples by measurand and phase, of several places the best."""
+    table: Table = {}
+    for index, kind in enumerate(kinds):
+        if kind.format != "Raw":
+            notes.append("signed")
+            continue
+        _index, other = table.setdefault((kind.measurand, kind.phase), (index, kind))
+        if other.location != kind.location:
+            notes.append("outlet")
+            if _PLACES.get(kind.location, _ELSEWHERE) < _PLACES.get(other.location, _ELSEWHERE):
+                table[kind.measurand, kind.phase] = index, kind
+    return table
+
+
+def _parts(measurand: str, table: Table, notes: list[str]) -> Parts:
+    """The total's sample, or those of the phases in the first of the ways to name them that the element uses."""
+    chosen = [table[measurand, ""]] if (measurand, "") in table else []
+    if not chosen:
+        ways = ([table[measurand, name] for name in names if (measurand, name) in table] for names in _PHASES)
+        chosen = next(filter(None, ways), [])
+        if chosen:
+            notes.append("phases")
+    if any(kind.location != "Outlet" for _index, kind in chosen):
+        notes.append("not_outlet")
+    return tuple((index, _scale(kind, notes)) for index, kind in chosen)
+
+
+def _scale(kind: Kind, notes: list[str]) -> int:
+    """1, or 1000 where the sample is in thousands of its unit."""
+    plain, kilo = _UNITS[kind.measurand]
+    if kind.unit == plain:
+        return 1
+    if not kind.unit:
+        notes.append("no_unit")
+        return 1
+    if kind.unit == kilo:
+        notes.append("kilo")
+        return 1000
+    notes.append("odd_unit")
+    return 1
+
+
+# --- the figures ---
+
+
+def _register(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> int | None:
     wh = 0
-    for sample in samples:
-        value = Decimal(sample.value)
-        if abs(value) > MAX_WH // 1000:
+    for index, scale in parts:
+        value = samples[index].value
+        if value.isdigit() and len(value) < 16:
+            wh += int(value) * scale
+            continue
+        exact = Decimal(value)
+        if abs(exact) > MAX_WH // 1000:
             notes.append("out_of_range")
             return None
-        wh += to_wh(value, "kWh" if _scale(sample, notes) == 1000 else "Wh")
+        wh += to_wh(exact, "kWh" if scale == 1000 else "Wh")
     if wh < 0:
         notes.append("negative")
     return wh
 
 
-def _number(measurand: str, table: Table, notes: list[str]) -> float | None:
-    """The total, or the sum of the phases; of voltages their mean."""
-    samples = _total_or_phases(measurand, table, notes)
-    if not samples:
-        return None
-    number = sum(float(sample.value) * _scale(sample, notes) for sample in samples)
-    if measurand == _VOLTAGE:
-        number /= len(samples)
-    if abs(number) > MAX_FIGURE:
+def _sum(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> float | None:
+    total = 0.0
+    for index, scale in parts:
+        total += float(samples[index].value) * scale
+    if not -MAX_FIGURE <= total <= MAX_FIGURE:
         notes.append("out_of_range")
         return None
-    if number < 0:
+    if total < 0:
         notes.append("negative")
-    return number
+    return total
 
 
-def _soc(table: Table, notes: list[str]) -> int | None:
-    sample = table.get(("SoC", ""))
-    if sample is None:
-        return None
-    percent = float(sample.value)
+def _soc(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> int | None:
+    percent = float(samples[parts[0][0]].value)
     if not 0 <= percent <= 100:
         notes.append("out_of_range")
         return None
     return round(percent)
 
 
-def _total_or_phases(measurand: str, table: Table, notes: list[str]) -> list[Sample]:
-    total = table.get((measurand, ""))
-    if total is not None:
-        samples = [total]
-    else:
-        samples = _phases(measurand, table)
-        if samples:
-            notes.append("phases")
-    if samples and samples[0].location != "Outlet":
-        notes.append("not_outlet")
-    return samples
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)
 
 
-def _phases(measurand: str, table: Table) -> list[Sample]:
-    """The samples of the phases in the first of the ways to name them that the element uses."""
-    for names in _PHASES:
-        samples = [table[measurand, name] for name in names if (measurand, name) in table]
-        if samples:
-            return samples
-    return []
-
-
-def _scale(sample: Sample, notes: list[str]) -> int:
-    """1, or 1000 where the sample is in thousands of its unit."""
-    unit = sample.unit
-    plain, kilo = _UNITS[sample.measurand]
-    if unit == plain:
-        return 1
-    if not unit:
-        notes.append("no_unit")
-        return 1
-    if unit == kilo:
-        notes.append("kilo")
-        return 1000
-    notes.append("odd_unit")
-    return 1
+def _tenths(number: float | None, count: int = 1) -> float | None:
+    """The number, or the mean of what `count` samples sum up to, with one decimal."""
+    return None if number is None else round(number / count, 1)

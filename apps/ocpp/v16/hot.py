@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from ocpp.v16 import enums
 
-from apps.charging.facts import Authorise, Body, Element, Ended, Measured, Moment, Reply, Sample, Started, Verdict
+from apps.charging.facts import Authorise, Body, Element, Ended, Kind, Measured, Moment, Reply, Sample, Started, Verdict
 from apps.installations.status import Booted, StatusReported
 from apps.ocpp.clock import read_time
 from apps.ocpp.frames import CallError
@@ -191,18 +191,18 @@ def _samples(items: Any, repairs: Repairs) -> list[Sample]:
             )
             value = get("value")
             if type(value) is not str or not _NUMBER(value):
-                value = _odd_value(value, kind[5], repairs)
+                value = _odd_value(value, kind.format, repairs)
         except (AttributeError, TypeError, ValueError):  # no object, an unhashable or unreadable member
             repairs.append("bad_sample")
             continue
         if odd or not item.keys() <= _SAMPLE_FIELDS:
             repairs.extend(odd or ("unknown_property",))
-        samples.append(Sample(value, *kind))
+        samples.append(Sample(value, kind))
     return samples
 
 
 @lru_cache(maxsize=4096)
-def _kind(*sent: str | None) -> tuple[tuple[str, str, str, str, str, str], tuple[str, ...]]:
+def _kind(*sent: str | None) -> tuple[Kind, tuple[str, ...]]:
     """Measurand, unit, phase, context, location and format with case folded and defaults filled in, and the repairs.
     A charger sends the same few combinations for ever. Raises ValueError for what is no short text."""
     repairs: Repairs = []
@@ -214,8 +214,7 @@ def _kind(*sent: str | None) -> tuple[tuple[str, str, str, str, str, str], tuple
         if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise ValueError("not a short text")
         fields.append(_fold(text, names, repairs) or default)
-    measurand, unit, phase, context, location, form = fields
-    return (measurand, unit, phase, context, location, form), tuple(dict.fromkeys(repairs))
+    return Kind(*fields), tuple(dict.fromkeys(repairs))
 
 
 def _odd_value(value: Any, form: str, repairs: Repairs) -> str:
@@ -350,14 +349,7 @@ _CONTEXTS = _names(enums.ReadingContext)
 _LOCATIONS = _names(enums.Location)
 _FORMATS = _names(enums.ValueFormat)
 
-_SAMPLE_DEFAULTS = (
-    ("Energy.Active.Import.Register", _MEASURANDS),
-    ("", _UNITS),
-    ("", _PHASES),
-    ("Sample.Periodic", _CONTEXTS),
-    ("Outlet", _LOCATIONS),
-    ("Raw", _FORMATS),
-)
+_SAMPLE_DEFAULTS = tuple(zip(Kind(), (_MEASURANDS, _UNITS, _PHASES, _CONTEXTS, _LOCATIONS, _FORMATS), strict=True))
 _SAMPLE_FIELDS = frozenset({"value", "measurand", "unit", "phase", "context", "location", "format"})
 _ELEMENT_FIELDS = frozenset({"timestamp", "sampledValue"})
 
