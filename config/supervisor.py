@@ -57,9 +57,9 @@ def processes() -> list[Process]:
 
 
 def _serve() -> None:
-    from daphne.cli import CommandLineInterface
+    from django.core.management import call_command
 
-    CommandLineInterface().run(["--verbosity", "0", "-b", HOST, "-p", str(PORT), "config.asgi:application"])
+    call_command("serve", host=HOST, port=PORT)
 
 
 def set_up() -> None:

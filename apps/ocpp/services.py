@@ -85,6 +85,7 @@ def register_station(
         station = create_station(
             actor=actor, location=location, identity=identity, name=name, model=model, connectors=connectors
         )
+        ensure_operator_key(operator_id=station.operator_id)
         return station, _issue_key(actor, station, now, 0, "")
 
 
