@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from apps.accounts.models import Organisation, User
 from apps.accounts.services import record_audit
-from apps.cards.models import ByteOrder, Token, TokenState, TokenType
+from apps.cards.models import Token, TokenState
 from apps.core.actor import Actor
 
 _USABLE_FROM = (TokenState.ORDERED, TokenState.SHIPPED, TokenState.BLOCKED, TokenState.LOST)
 
 
-def create_token(
-    *,
-    actor: Actor,
-    uid: str,
-    byte_order: str = ByteOrder.AS_PRINTED,
-    type: str = TokenType.RFID,
-    visual_number: str = "",
-    label: str = "",
-    organisation: Organisation | None = None,
-    holder: User | None = None,
-    state: str = TokenState.ACTIVE,
-    expires_at: dt.datetime | None = None,
-) -> Token:
-    """Make a card; its UID is kept in its normal form. Raises ValidationError (a UID known already, a foreign
-    organisation), PermissionDenied."""
+def create_token(*, actor: Actor, uid: str, **fields: Any) -> Token:
+    """Make a card; `fields` are further columns of it, and its UID is kept in its normal form. Raises ValidationError (a
+    UID known already, a foreign organisation), PermissionDenied."""
     if actor.operator_id is None or not actor.can("cards.add_token"):
         raise PermissionDenied
-    token = Token(
-        operator_id=actor.operator_id,
-        uid=uid,
-        byte_order=byte_order,
-        type=type,
-        visual_number=visual_number,
-        label=label,
-        organisation=organisation,
-        holder=holder,
-        state=state,
-        expires_at=expires_at,
-    )
+    token = Token(operator_id=actor.operator_id, uid=uid, **fields)
     with transaction.atomic():
         token.full_clean()
         token.save(force_insert=True)
