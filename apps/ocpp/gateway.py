@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
+import random
 import re
 import secrets
 import socket
@@ -45,6 +46,11 @@ AWAY_AFTER_S = 5.0
 SPREAD_S = 10.0  # over which all sockets are closed
 SPREAD_RATE = 500.0  # sockets a second, where there are fewer
 DRAIN_S = 10.0
+SETTLE_S = 10.0  # after which a charger that has not reported its status is asked for it …
+JITTER_S = 10.0  # … give or take, so that a storm of reconnects is not followed by one of questions
+ASK_RATE = 50.0  # such questions a second
+ASK_STATUS = ("TriggerMessage", {"requestedMessage": "StatusNotification"})
+NOT_KNOWN = ("NotSupported", "NotImplemented")
 
 _current: Gateway | None = None
 
@@ -85,6 +91,7 @@ class Gateway:
         self.draining = False
         self.database_away = False
         self._lane_away = False
+        self._status_due: asyncio.Queue[ChargerConsumer] = asyncio.Queue()
         self._ended: list[Ended] = []
         self._database_seen = time.monotonic()
         self._database = ThreadPoolExecutor(1, thread_name_prefix="gateway")
@@ -102,7 +109,8 @@ class Gateway:
         self.inbox.start()
         self.outbox.start()
         self.handshakes.start()
-        self._tasks = [self.loop.create_task(task()) for task in (self._keep_house, self._watch, self._hear_doorbell)]
+        jobs = (self._keep_house, self._watch, self._hear_doorbell, self._ask_statuses)
+        self._tasks = [self.loop.create_task(task()) for task in jobs]
         _current = self
 
     def _enter(self) -> None:
@@ -127,6 +135,8 @@ class Gateway:
         """The charger has its answer to the handshake: it may be asked things now."""
         if self.sockets.get(socket.station_id) is socket:
             self.outbox.attach(socket)
+            if socket.asks_status:
+                self.loop.call_later(SETTLE_S + random.uniform(0, JITTER_S), self._want_status, socket)
 
     def detach(self, socket: ChargerConsumer, reason: Reason, code: int) -> None:
         """A socket is gone; that its station is offline is written with the next batch, if it is the newest."""
@@ -153,6 +163,29 @@ class Gateway:
         for number, one in enumerate(sockets):
             self.loop.call_later(spread * number / len(sockets), one.close, code, reason, words)
         return spread
+
+    # --- after a connect: what is the status? (contract G15) ---
+
+    def _want_status(self, socket: ChargerConsumer) -> None:
+        if self.sockets.get(socket.station_id) is socket and not socket.reported_status:
+            self._status_due.put_nowait(socket)
+
+    async def _ask_statuses(self) -> None:
+        asked: set[asyncio.Task[None]] = set()
+        while True:
+            socket = await self._status_due.get()
+            if self.sockets.get(socket.station_id) is socket and not socket.reported_status:
+                task = self.loop.create_task(self._ask_status(socket.station_id))
+                asked.add(task)
+                task.add_done_callback(asked.discard)
+                await asyncio.sleep(1 / ASK_RATE)
+
+    async def _ask_status(self, station_id: int) -> None:
+        answer = await self.outbox.ask(station_id, *ASK_STATUS)
+        said = answer.code if isinstance(answer, frames.Error) else answer and answer.payload.get("status")
+        if said in NOT_KNOWN:
+            with contextlib.suppress(DatabaseError):  # then it is asked once more after its next connect
+                await self._in_database(lambda: services.note_status_refused(station_id=station_id, said=said))
 
     # --- house-keeping, once a tick ---
 
