@@ -140,7 +140,7 @@ class Outbox:
                 await self.turn()
         except (OperationalError, InterfaceError, TimeoutError):
             logger.warning("commands in flight could not be closed; another gateway does it")
-        await self.loop.run_in_executor(self._thread, connection.close)
+        await self.loop.run_in_executor(self._thread, _disconnect)
         self._thread.shutdown(wait=False)
 
     # --- sockets ---
@@ -420,6 +420,11 @@ def _guarded[T](job: Callable[..., T], *args: Any) -> T:
     except (OperationalError, InterfaceError):
         connection.close()
         raise
+
+
+def _disconnect() -> None:
+    # The thread's own connection: `connection` is another object in each thread.
+    connection.close()
 
 
 def _utc_now() -> dt.datetime:
