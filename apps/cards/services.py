@@ -16,8 +16,8 @@ _USABLE_FROM = (TokenState.ORDERED, TokenState.SHIPPED, TokenState.BLOCKED, Toke
 
 
 def create_token(*, actor: Actor, uid: str, **fields: Any) -> Token:
-    """Make a card; `fields` are further columns of it, and its UID is kept in its normal form. Raises ValidationError (a
-    UID known already, a foreign organisation), PermissionDenied."""
+    """Make a card; `fields` are further columns of it, and its UID is kept in its normal form. Raises ValidationError
+    (a UID known already, a foreign organisation), PermissionDenied."""
     if actor.operator_id is None or not actor.can("cards.add_token"):
         raise PermissionDenied
     token = Token(operator_id=actor.operator_id, uid=uid, **fields)
