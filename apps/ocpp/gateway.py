@@ -306,7 +306,7 @@ class Gateway:
             await self._flush_seen()
             await self._flush_ended()
             await self._in_database(lambda: services.close_lease(name=self.name, now=dt.datetime.now(dt.UTC)))
-        await self.loop.run_in_executor(self._database, connection.close)
+        await self.loop.run_in_executor(self._database, lambda: connection.close())
         self._database.shutdown(wait=False)
 
 
