@@ -200,7 +200,7 @@ def _open(decision: Decision, session: SessionFacts, message: Message, facts: Fa
         else:
             session.state, session.awaiting_since = "awaiting", message.received_at
         decision.doubts.append(_doubt("replaced", older, "start", {"by": newer.id}, blocking=False))
-    decision.events.append((SESSION_STARTED, {"session": session.id}))
+    decision.events.append((SESSION_STARTED, _ids(session)))
 
 
 def _doubt_card(decision: Decision, session: SessionFacts, verdict: Verdict) -> None:
@@ -361,7 +361,7 @@ def _ended(message: Message, body: Ended, facts: Facts) -> Decision:
     at, possible = body.at.clamped(message.received_at)
     session = _own_session(body.transaction_id, station.id, facts) or _match_end(body, at, station.id, facts)
     if session is None:
-        decision.doubts.append(_orphan(message, body))
+        decision.doubts.append(_orphan(message, body, station))
         _read(decision, message, body.elements, None, facts, connector=0, named=False)
         return decision
     connector = session.connector_number
@@ -369,7 +369,7 @@ def _ended(message: Message, body: Ended, facts: Facts) -> Decision:
     if session.ended_at is None:
         _end(decision, message, body, live or _Live(session), station, at=at, possible=possible)
     elif (body.at.sent, body.meter_wh) != (session.ended_sent, session.meter_stop_wh):
-        decision.doubts.append(_second_end(message, body, session))
+        decision.doubts.append(_second_end(message, body, session, station))
     return decision
 
 
@@ -425,7 +425,7 @@ def _end(
     }
     if session.is_open:
         values["state"] = "ended"
-        decision.events.append((SESSION_ENDED, {"session": session.id}))
+        decision.events.append((SESSION_ENDED, _ids(session)))
     decision.changes.append(SessionChange(session, values))
     live.at, live.power_w = max(at, live.at or at), 0
     live.register_wh, live.register_at = body.meter_wh, at
@@ -442,24 +442,24 @@ def _doubt_end_meter(decision: Decision, live: _Live, meter_wh: int, at: dt.date
         decision.doubts.append(doubt)
 
 
-def _second_end(message: Message, body: Ended, session: SessionFacts) -> Doubt:
+def _second_end(message: Message, body: Ended, session: SessionFacts, station: StationFacts) -> Doubt:
     first = {"first_ended_at": session.ended_at, "first_meter_wh": session.meter_stop_wh}
-    return _doubt("second_stop", session, f"{body.at.key}:{body.meter_wh}", _end_evidence(message, body) | first)
+    evidence = _end_evidence(message, body, station.clock_offset_s) | first
+    return _doubt("second_stop", session, f"{body.at.key}:{body.meter_wh}", evidence)
 
 
-def _orphan(message: Message, body: Ended) -> Doubt:
+def _orphan(message: Message, body: Ended, station: StationFacts) -> Doubt:
     key = f"orphan_stop:{body.transaction_id}:{body.at.key}:{body.meter_wh}"
-    return Doubt("orphan_stop", key[:80], _json(_end_evidence(message, body)))
+    return Doubt("orphan_stop", key[:80], _json(_end_evidence(message, body, station.clock_offset_s)))
 
 
-def _end_evidence(message: Message, body: Ended) -> dict[str, Any]:
+def _end_evidence(message: Message, body: Ended, offset_s: float | None) -> dict[str, Any]:
     """All that a repair needs to end a session with this message."""
     at, possible = body.at.clamped(message.received_at)
     return {
         "transaction_id": body.transaction_id,
         "uid": body.uid,
-        "at": at,
-        "possible": possible,
+        "at": at if possible else None,
         "sent": body.at.sent,
         "meter_wh": body.meter_wh,
         "meter_sent": body.meter_sent,
@@ -467,6 +467,7 @@ def _end_evidence(message: Message, body: Ended) -> dict[str, Any]:
         "received_at": message.received_at,
         "generation": message.generation,
         "sequence": message.sequence,
+        "offset_s": offset_s,
     }
 
 
@@ -522,6 +523,10 @@ def _find_connector(decision: Decision, number: int, station: StationFacts) -> N
 
 def _await(session: SessionFacts, since: dt.datetime) -> SessionChange:
     return SessionChange(session, {"state": "awaiting", "awaiting_since": since})
+
+
+def _ids(session: SessionFacts) -> dict[str, int]:
+    return {"session_id": session.id, "station_id": session.station_id, "operator_id": session.operator_id}
 
 
 def _doubt_clock(decision: Decision, session: SessionFacts, station: StationFacts, where: str, sent: str) -> None:

@@ -2,5 +2,7 @@
 
 from apps.core import events
 
-SESSION_STARTED = events.declare("charging.session_started", "A session began; session: its id.")
-SESSION_ENDED = events.declare("charging.session_ended", "A session has its end; session: its id.")
+SESSION_STARTED = events.declare("charging.session_started", "Sessions began; session_id, station_id, operator_id.")
+SESSION_ENDED = events.declare(
+    "charging.session_ended", "Sessions have their end; session_id, station_id, operator_id."
+)

@@ -1,0 +1,23 @@
+"""Background work of charging: entry points and subscribers."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from apps.charging import services
+from apps.charging.events import SESSION_ENDED
+from apps.core import events
+from apps.core.events import Payload
+
+
+@events.on(SESSION_ENDED)
+def settle_no_stop_items(payloads: list[Payload]) -> None:
+    """An end that came late settles the doubt that it would never come."""
+    services.settle_no_stop_items(
+        session_ids={payload["session_id"] for payload in payloads}, now=dt.datetime.now(dt.UTC)
+    )
+
+
+def open_no_stop_items() -> None:
+    """Scheduled: sessions that have waited for their final data for a day."""
+    services.open_no_stop_items(now=dt.datetime.now(dt.UTC))
