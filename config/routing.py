@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from channels.auth import AuthMiddlewareStack
+
+from apps.core.consumers import LiveConsumer
 from apps.ocpp.consumers import ChargerConsumer
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 CHARGERS = "/ocpp/"
+LIVE = "/live/"
 HEALTH = ("/healthz", "/readyz")
 
 # Prefix → application. Chargers come on any host and without Origin; everything else must check both.
 WEBSOCKETS: dict[str, Application] = {
     CHARGERS: ChargerConsumer.as_asgi(),
+    LIVE: AuthMiddlewareStack(LiveConsumer.as_asgi()),
 }
 
 

@@ -2,4 +2,12 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("accounts/", include("allauth.urls"))]
+from apps.accounts import views as accounts
+
+urlpatterns = [
+    path("accounts/", include("config.urls_people")),
+    path("brand.css", accounts.brand_css, name="brand_css"),
+    path("brand/<str:name>", accounts.brand_logo, name="brand_logo"),
+    path("", include("apps.portal.urls")),
+]
+handler404 = "apps.portal.views.not_found"

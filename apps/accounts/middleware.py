@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.utils import translation
 
 from apps.accounts import selectors
 from apps.core.actor import ANONYMOUS
@@ -49,4 +50,18 @@ class ActorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.actor = selectors.actor_of_request(request) if request.user.is_authenticated else ANONYMOUS
         request.user.actor = request.actor  # type: ignore[union-attr]
+        return self.get_response(request)
+
+
+class LanguageMiddleware:
+    """A user's own language goes before what the browser asks for, which `LocaleMiddleware` took."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        language = getattr(request.user, "language", "")
+        if language:
+            translation.activate(language)
+            request.LANGUAGE_CODE = translation.get_language()
         return self.get_response(request)

@@ -11,9 +11,9 @@ from typing import Any
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.core.cache import cache
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
-from django.db.models import Model, QuerySet
 
 from apps.accounts import permissions
 from apps.accounts.models import ApiKey, AuditEntry, Brand, Invitation, Membership, Operator, Organisation, User
@@ -123,11 +123,21 @@ def invitation_of_token(token: str) -> Invitation | None:
     return found
 
 
+def is_open(invitation: Invitation) -> bool:
+    """Whether the offer can still be taken."""
+    return not (invitation.accepted_at or invitation.revoked_at) and invitation.expires_at > timezone.now()
+
+
+def answers_here(invitation: Invitation, *, brand: Brand | None) -> bool:
+    """Whether this host (None: the admin's) is the one that the invitation's link leads to."""
+    return (brand and brand.pk) == invitation.brand_id
+
+
 KEY_USE_INTERVAL = dt.timedelta(minutes=1)
 
 
 def actor_of_api_key(secret: str, *, brand: Brand | None) -> Actor | None:
-    """The actor of `vd_<prefix>_<secret>` on a brand's host (None: the admin's); None where the key opens nothing there.
+    """The actor of `vd_<prefix>_<secret>` on a brand's host (None: the admin's), or None where it opens nothing.
 
     Last use is noted at most once a minute.
     """

@@ -17,10 +17,14 @@ class MailState(models.TextChoices):
 
 
 class Mail(PublicIdModel, TenantModel):
-    """One e-mail, rendered once in the recipient's language and kept as it was sent."""
+    """One e-mail, rendered once in the recipient's language and kept as it was sent. A link that opens something is
+    kept apart until it is sent, and shown to nobody: text and HTML hold `LINK_MARK` in its place."""
+
+    LINK_MARK = "[link]"
 
     State = MailState
 
+    key = models.CharField(max_length=80, editable=False)
     kind = models.CharField(_("kind"), max_length=40)
     recipient = models.EmailField(_("recipient"))
     language = models.CharField(_("language"), max_length=5, choices=LANGUAGES)
@@ -30,17 +34,22 @@ class Mail(PublicIdModel, TenantModel):
     subject = models.CharField(_("subject"), max_length=200)
     text = models.TextField(_("text"))
     html = models.TextField(_("HTML"), blank=True)
+    link = models.CharField(max_length=400, blank=True, editable=False)
     state = models.CharField(_("state"), max_length=10, choices=MailState.choices, default=MailState.QUEUED)
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    sent_at = models.DateTimeField(_("sent at"), null=True)
+    sent_at = models.DateTimeField(_("sent at"), null=True, editable=False)
+    claimed_at = models.DateTimeField(null=True, editable=False)
 
     objects = TenantQuerySet.as_manager()
 
     class Meta(TenantModel.Meta):
         verbose_name = _("e-mail")
         verbose_name_plural = _("e-mails")
-        constraints = [models.CheckConstraint(condition=known("state", MailState), name="mail_state")]
+        constraints = [
+            models.CheckConstraint(condition=known("state", MailState), name="mail_state"),
+            models.UniqueConstraint(fields=["operator", "key"], name="mail_once"),
+        ]
         indexes = [models.Index(fields=["operator", "-created_at"], name="mail_operator")]
 
     def __str__(self) -> str:

@@ -1,0 +1,11 @@
+"""Signing in, second factor, invitations, one's own settings: the same on the admin host and on a brand's."""
+
+from django.urls import include, path
+
+from apps.accounts import views
+
+urlpatterns = [
+    path("invitation/<str:token>/", views.invitation, name="invitation"),
+    path("profile/", views.profile, name="profile"),
+    path("", include("allauth.urls")),
+]
