@@ -287,7 +287,6 @@ def _read(
                 figures.voltage_v,
                 figures.soc_percent,
                 notes,
-                element.raw,
             )
         )
         if live is not None and mine and (doubt := live.advance(at, figures, station)) is not None:

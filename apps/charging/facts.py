@@ -62,11 +62,10 @@ class Sample(NamedTuple):
 
 
 class Element(NamedTuple):
-    """One meterValue element: the samples of one time. `raw` is its compact JSON as evidence."""
+    """One meterValue element: the samples of one time."""
 
     at: Moment
     samples: tuple[Sample, ...]
-    raw: str
 
 
 @dataclass(slots=True, frozen=True)
@@ -233,7 +232,6 @@ class ReadingRow(NamedTuple):
     voltage_v: float | None
     soc_percent: int | None
     notes: str
-    samples: str
 
 
 @dataclass(slots=True, frozen=True)

@@ -3,7 +3,7 @@
 OCPP 1.6 sections 7.31 and 7.33: energy in Wh, power in W, current in A, voltage in V unless the sample names another
 unit. A figure without phase is the total; where there is none, L1 to L3 are taken together. Of several locations the
 outlet counts. Export registers and intervals are never read as the import register. Each choice is noted by a code of
-`NOTES`, so that a figure can be followed back to the samples, which are kept as sent.
+`NOTES`, so that a figure can be followed back to the samples.
 """
 
 from __future__ import annotations

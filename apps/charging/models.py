@@ -227,7 +227,10 @@ class SessionLive(TenantModel):
 
 
 class Reading(TimeSeriesModel):
-    """One meterValue element: what a meter showed at one time. Key: station, connector, time, digest of its samples."""
+    """One meterValue element: what a meter showed at one time. Key: station, connector, time, digest of its samples.
+
+    The samples as sent stand in the frame of the same (received_at, station, generation, sequence).
+    """
 
     pk = models.CompositePrimaryKey("at", "station_id", "connector_number", "digest")
     at = models.DateTimeField(_("at"))
@@ -246,7 +249,6 @@ class Reading(TimeSeriesModel):
     voltage_v = models.FloatField(_("voltage (V)"), null=True)
     soc_percent = models.SmallIntegerField(_("state of charge (%)"), null=True)
     notes = models.CharField(_("how it was read"), max_length=120, blank=True)
-    samples = models.TextField(_("samples as sent"), blank=True)
 
     objects = TenantQuerySet.as_manager()
     everything = models.Manager()

@@ -132,11 +132,10 @@ _READINGS = bulk.Table(
         "voltage_v",
         "soc_percent",
         "notes",
-        "samples",
     ),
     types=(
         *("timestamptz", "bigint", "int", "bigint", "bigint", "bigint", "timestamptz", "bigint", "bigint", "text"),
-        *("bigint", "int", "float8", "float8", "smallint", "text", "text"),
+        *("bigint", "int", "float8", "float8", "smallint", "text"),
     ),
     conflict="ON CONFLICT DO NOTHING",
 )

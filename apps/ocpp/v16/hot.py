@@ -173,9 +173,7 @@ def _elements(items: Any, received_at: dt.datetime, repairs: Repairs) -> tuple[E
         if samples:
             if not item.keys() <= _ELEMENT_FIELDS:
                 repairs.append("unknown_property")
-            elements.append(
-                Element(_moment(item.get("timestamp"), received_at, repairs), tuple(samples), _compact(item))
-            )
+            elements.append(Element(_moment(item.get("timestamp"), received_at, repairs), tuple(samples)))
         else:
             repairs.append("bad_sample")
     return tuple(elements)
@@ -229,10 +227,6 @@ def _odd_value(value: Any, form: str, repairs: Repairs) -> str:
         raise ValueError("no number")
     repairs.append("odd_number")
     return text
-
-
-def _compact(item: dict[str, Any]) -> str:
-    return orjson.dumps(item).decode()
 
 
 # --- fields ---
