@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
@@ -30,10 +31,14 @@ from django.utils.translation import gettext, gettext_lazy
 from unfold import admin as theme
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, RelatedDropdownFilter
 from unfold.dataclasses import SearchResult
-from unfold.decorators import action, display
+from unfold.decorators import action as theme_action
+from unfold.decorators import display as theme_display
 from unfold.enums import ActionVariant
 from unfold.sites import UnfoldAdminSite as Site
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxChoices
+from unfold.widgets import UnfoldAdminSelectWidget as SelectWidget
+from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
+from unfold.widgets import UnfoldAdminTextInputWidget as TextInputWidget
 
 from apps.core.models import ArchivableModel, TenantModel
 
@@ -41,15 +46,20 @@ __all__ = [
     "ActionVariant",
     "ArchivedFilter",
     "Changes",
+    "CheckboxChoices",
+    "DropdownFilter",
     "ModelAdmin",
     "PlatformAdmin",
     "ReadOnlyAdmin",
     "ReasonForm",
     "RelatedFilter",
     "SearchResult",
+    "SelectWidget",
     "Site",
     "StackedInline",
     "TabularInline",
+    "TextInputWidget",
+    "TextareaWidget",
     "action",
     "display",
     "reason_action",
@@ -57,6 +67,17 @@ __all__ = [
 ]
 
 HISTORY_PAGE = 50
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def action(**options: Any) -> Callable[[_Method], _Method]:
+    """The theme's decorator of a button on a page, typed."""
+    return cast("Callable[[_Method], _Method]", theme_action(**options))
+
+
+def display(**options: Any) -> Callable[[_Method], _Method]:
+    """The theme's decorator of a shown value, typed."""
+    return cast("Callable[[_Method], _Method]", theme_display(**options))
 
 
 def visible_rows(model: type[models.Model], request: HttpRequest) -> models.QuerySet[Any]:
@@ -186,7 +207,7 @@ class ReasonForm(forms.Form):
         label=gettext_lazy("Why"),
         help_text=gettext_lazy("One sentence for those who read the history later."),
         max_length=300,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        widget=TextareaWidget(attrs={"rows": 2}),
     )
 
     def __init__(self, *args: Any, request: HttpRequest, obj: Any, **kwargs: Any) -> None:
@@ -273,7 +294,9 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
     """
 
     audited_by_service: ClassVar[bool] = False
-    actions = ()
+    # The theme's own checks look permissions up in a table that is not used here, and may not exist yet.
+    checks_class = ModelAdminChecks
+    actions: Sequence[Any] = ()
     actions_detail: Sequence[Any] = ()
     compressed_fields = True
     list_filter_submit = True
@@ -356,6 +379,10 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
             return allowed
         obj = self.get_object(request, unquote(str(object_id)))
         return [one for one in allowed if (applies := getattr(one.method, "applies", None)) is None or applies(obj)]
+
+    def to_list(self, request: HttpRequest) -> HttpResponse:
+        """Where a button leads whose object is gone."""
+        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def shown_once(self, request: HttpRequest, obj: Any, secrets: Sequence[tuple[Any, str]]) -> HttpResponse:
         """A page with `(label, value)` pairs that are never shown again, each with a copy button."""
@@ -475,6 +502,16 @@ class PlatformAdmin(ModelAdmin):
         return rows.order_by(*ordering) if ordering else rows
 
 
+class ScopedRows:
+    """Mixed into every inline formset: the hidden key of a row names a child of this parent, or the form is refused."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)  # type: ignore[misc]
+        key = form.fields.get(self._pk_field.name)
+        if isinstance(key, forms.ModelChoiceField):
+            key.queryset = self.queryset
+
+
 class Inline(Scoped):
     """Children edited with their parent. Each input carries its label: a table's head names it for the eye only."""
 
@@ -483,7 +520,7 @@ class Inline(Scoped):
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)  # type: ignore[misc]
         formset.form = owned(formset.form, request)
-        return formset
+        return type(formset.__name__, (ScopedRows, formset), {})
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         formfield = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
+from allauth.account.internal.flows.login import record_authentication
+from django.conf import settings
+from django.test import Client, RequestFactory
+
+from apps.accounts.models import User
+
+Desk = Callable[..., Client]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A browser at the back office, signed in as the user; `second_factor` as if a code had been asked for."""
+
+    def sign_in(user: User | None = None, *, second_factor: bool = False) -> Client:
+        client = Client(headers={"host": settings.ADMIN_HOST})
+        if user is not None:
+            client.force_login(user)
+        if user is not None and second_factor:
+            request = RequestFactory().get("/")
+            request.user, request.session = user, client.session
+            record_authentication(request, user, "mfa", type="totp")
+            assert request.session[AUTHENTICATION_METHODS_SESSION_KEY][0]["at"] <= time.time()
+            request.session.save()
+        return client
+
+    return sign_in
