@@ -11,9 +11,12 @@ from urllib.parse import quote
 from django.conf import settings
 from django.db.models import Q
 
+from apps.core.actor import Actor
+from apps.installations.models import ChargingStation
 from apps.ocpp.handshake import REMEDIES, Reason
-from apps.ocpp.models import HandshakeRefusal, OperatorKey
+from apps.ocpp.models import Frame, HandshakeRefusal, OperatorKey, RepairCount
 
+FRAMES_A_PAGE = 50
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
@@ -68,3 +71,55 @@ def _describe(refusal: HandshakeRefusal) -> RefusalRow:
         station_id=refusal.station_id,
         adoptable=reason is Reason.UNKNOWN_STATION and refusal.station_id is None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FramePage:
+    """Frames of one charger, newest first. `older` is the time from which the next page goes on, or None."""
+
+    frames: list[Frame]
+    older: dt.datetime | None
+
+
+def frames_of(
+    actor: Actor,
+    station: ChargingStation,
+    *,
+    action: str = "",
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    size: int = FRAMES_A_PAGE,
+) -> FramePage:
+    """Exchanges with a charger, `since` and `until` included. Secrets were masked when they were written."""
+    rows = Frame.objects.visible_to(actor).filter(station_id=station.pk)
+    if action:
+        rows = rows.filter(action=action)
+    if since is not None:
+        rows = rows.filter(received_at__gte=since)
+    if until is not None:
+        rows = rows.filter(received_at__lte=until)
+    found = list(rows.order_by("-received_at", "-generation", "-sequence")[: size + 1])
+    return FramePage(frames=found[:size], older=found[size].received_at if len(found) > size else None)
+
+
+def frame_at(
+    actor: Actor, station_id: int, *, received_at: dt.datetime, generation: int, sequence: int
+) -> Frame | None:
+    """One exchange by its key."""
+    found: Frame | None = (
+        Frame.objects.visible_to(actor)
+        .filter(station_id=station_id, received_at=received_at, generation=generation, sequence=sequence)
+        .first()
+    )
+    return found
+
+
+def refusals(actor: Actor, *, since: dt.datetime, limit: int) -> list[HandshakeRefusal]:
+    """Connections refused since then, the newest first."""
+    rows = HandshakeRefusal.objects.visible_to(actor).filter(last_at__gte=since).select_related("station__location")
+    return list(rows.order_by("-last_at")[:limit])
+
+
+def repairs_counted(actor: Actor, station: ChargingStation) -> list[RepairCount]:
+    """How often which repair was made to the charger's messages, the most frequent first."""
+    return list(RepairCount.objects.visible_to(actor).filter(station=station).order_by("-count", "name"))
