@@ -144,7 +144,7 @@ _ARRAY: dict[str, Callable[[Row], str]] = {
     "timestamptz": _time_array,
     "uuid": _uuid_array,
     "bytea": _bytes_array,
-    **dict.fromkeys(("bigint", "int", "smallint", "float8", "bool"), _number_array),
+    **dict.fromkeys(("bigint", "int", "smallint", "float8", "bool", "boolean"), _number_array),
 }
 
 
