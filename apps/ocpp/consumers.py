@@ -170,6 +170,7 @@ class ChargerConsumer(AsyncConsumer):
             self._log_answered(received, frame.action, kept[1], "")
             self.settle(received, Answer(kept[1]))
         else:
+            self.reported_status |= frame.action == "StatusNotification"
             self.gateway.inbox.put(
                 Call(
                     self.station_id,

@@ -136,7 +136,8 @@ class Gateway:
         if self.sockets.get(socket.station_id) is socket:
             self.outbox.attach(socket)
             if socket.asks_status:
-                self.loop.call_later(SETTLE_S + random.uniform(0, JITTER_S), self._want_status, socket)
+                delay = SETTLE_S + random.uniform(0, JITTER_S)  # noqa: S311 - spread, not secrecy
+                self.loop.call_later(delay, self._want_status, socket)
 
     def detach(self, socket: ChargerConsumer, reason: Reason, code: int) -> None:
         """A socket is gone; that its station is offline is written with the next batch, if it is the newest."""

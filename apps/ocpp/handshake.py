@@ -379,7 +379,7 @@ _ONLINE = bulk.Update(
     "installations_stationstate",
     ("station_id",),
     ("generation", "online", "gateway", "connected_at", "last_seen_at", "clock_offset_s"),
-    ("bigint", "bigint", "boolean", "text", "timestamptz", "timestamptz", "float8"),
+    ("bigint", "bigint", "bool", "text", "timestamptz", "timestamptz", "float8"),
 )
 _REPLACED = bulk.Update(
     "installations_connectioninterval",

@@ -48,6 +48,22 @@ class WebSocketProtocol(daphne.ws_protocol.WebSocketProtocol):
     denial: tuple[int, list[tuple[str, str]]] | None = None
     denial_body = b""
 
+    def onOpen(self) -> None:  # noqa: N802
+        super().onOpen()
+        # The HTTP channel stays registered after the upgrade and would swallow the transport's calls.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """The peer does not read: do not read from it either. Without pongs it is dropped after the ping time-out."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        self.transport.stopProducing()
+
     def handle_reply(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "websocket.http.response.start":

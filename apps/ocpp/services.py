@@ -255,7 +255,7 @@ _OFFLINE = bulk.Update(
     "installations_stationstate",
     ("station_id",),
     ("generation", "online", "disconnected_at"),
-    ("bigint", "bigint", "boolean", "timestamptz"),
+    ("bigint", "bigint", "bool", "timestamptz"),
     guard="t.generation = v.generation AND t.online",
 )
 _ENDED = bulk.Update(
@@ -315,3 +315,8 @@ def read_presence(*, station_ids: Collection[int], now: dt.datetime) -> dict[int
         station_id: (generation, (until := bulk.aware(traced_until)) is not None and until > now)
         for station_id, generation, traced_until in bulk.fetch_rows(connection, _PRESENCE, list(station_ids))
     }
+
+
+def note_status_refused(*, station_id: int, said: str) -> None:
+    """The charger cannot report its status when asked (`said`: NotSupported, NotImplemented): it is not asked again."""
+    StationState.objects.unscoped("the charger's own live row").filter(pk=station_id).update(status_on_connect=said)

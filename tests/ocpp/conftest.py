@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test.utils import setup_databases
+
+from tests.factories.cast import Tenant, make_tenant
+from tests.ocpp import live
+
+
+@pytest.fixture(scope="session")
+def database_copy(request, django_db_setup, django_db_blocker) -> Iterator[str]:
+    with django_db_blocker.unblock():
+        if connection.settings_dict["NAME"] != connection.settings_dict["TEST"]["NAME"]:
+            # No other test of this run asked for a database, so pytest-django made none.
+            setup_databases(verbosity=0, interactive=False, keepdb=not request.config.getvalue("create_db"))
+        with live.database_copy() as name:
+            yield name
+
+
+@pytest.fixture(scope="session")
+def live_tenant(database_copy, django_db_blocker) -> Tenant:
+    with django_db_blocker.unblock(), live.working_on(database_copy):
+        tenant = make_tenant("Amber")
+        live.add_url_key(tenant)
+        return tenant
+
+
+@pytest.fixture(scope="session")
+def _daphne(database_copy, live_tenant) -> Iterator[live.Server]:
+    with live.running("daphne", database_copy) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _uvicorn(database_copy, live_tenant) -> Iterator[live.Server]:
+    with live.running("uvicorn", database_copy) as server:
+        yield server
+
+
+@pytest.fixture
+def live_database(database_copy, live_tenant, django_db_blocker) -> Iterator[str]:
+    """What the test does and reads is committed in the servers' database."""
+    with django_db_blocker.unblock(), live.working_on(database_copy):
+        yield database_copy
+
+
+@pytest.fixture(params=["daphne", "uvicorn"])
+def server(request, live_database) -> live.Server:
+    """Each test that asks for it runs on both servers."""
+    return request.getfixturevalue(f"_{request.param}")
+
+
+@pytest.fixture
+def tenant(live_tenant, live_database) -> Tenant:
+    return live_tenant
