@@ -318,6 +318,9 @@ class _Live:
             self.soc_percent = figures.soc_percent
         if figures.register_wh is None:
             return None
+        # Of two registers of one time the higher counts, whichever comes first.
+        if at == self.register_at and figures.register_wh <= (self.register_wh or 0):
+            return None
         doubt = self.step(at, figures.register_wh, station)
         self.register_wh, self.register_at = figures.register_wh, at
         return doubt
@@ -358,7 +361,7 @@ def _ended(message: Message, body: Ended, facts: Facts) -> Decision:
     station = facts.stations[message.station_id]
     decision = Decision(reply=Reply(_verdict_at_end(body, station, facts)))
     at, possible = body.at.clamped(message.received_at)
-    session = _own_session(body.transaction_id, station.id, facts) or _match_end(body, at, station.id, facts)
+    session = _own_session(body.transaction_id, station.id, facts) or _match_end(body, at, station, facts)
     if session is None:
         decision.doubts.append(_orphan(message, body, station))
         _read(decision, message, body.elements, None, facts, connector=0, named=False)
@@ -378,22 +381,31 @@ def _verdict_at_end(body: Ended, station: StationFacts, facts: Facts) -> Verdict
     return authorise(body.uid, station, Facts(tokens=facts.tokens), EARLIEST) if token and body.uid else None
 
 
-def _match_end(body: Ended, at: dt.datetime, station_id: int, facts: Facts) -> SessionFacts | None:
+def _match_end(body: Ended, at: dt.datetime, station: StationFacts, facts: Facts) -> SessionFacts | None:
     """The session that an end without a usable id means: the one that it ended before, else the only open one that
     began before it, with the same card and no higher register."""
-    ended = facts.stops.get((station_id, body.at.sent, body.meter_sent))
-    if ended is not None and not body.at.clockless:
-        return ended
     fitting = [
         session
-        for (station, _connector), sessions in facts.open_sessions.items()
-        if station == station_id
+        for (station_id, _connector), sessions in facts.open_sessions.items()
+        if station_id == station.id
         for session in sessions
         if session.started_at <= at
         and (session.meter_start_wh is None or session.meter_start_wh <= body.meter_wh)
         and (not body.uid or not session.uid or normalise(body.uid) == session.uid)
     ]
+    ended = facts.stops.get((station.id, body.at.sent, body.meter_sent))
+    if ended is not None and not (body.at.clockless and _begun_since(ended, fitting, station)):
+        return ended
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _begun_since(ended: SessionFacts, fitting: list[SessionFacts], station: StationFacts) -> bool:
+    """Whether a charger without a clock may mean another end by the same text: it booted, or charged again."""
+    since = ended.stop_received_at
+    if since is None:
+        return False
+    booted = station.booted_at is not None and station.booted_at > since
+    return booted or any(session.start_received_at > since for session in fitting)
 
 
 def _end(

@@ -43,7 +43,7 @@ class World:
         self._sequence = itertools.count(1)
 
     def add_card(self, uid: str, **values: Any) -> TokenFacts:
-        card = {"state": "active", "expires_at": None, "organisation_id": None, "holder_id": None}
+        card: dict[str, Any] = {"state": "active", "expires_at": None, "organisation_id": None, "holder_id": None}
         card |= {"byte_order": "as_printed"} | values
         token = TokenFacts(id=len(self.facts.tokens) + 1, uid=uid, **card)
         self.facts.tokens[OPERATOR, uid] = token
