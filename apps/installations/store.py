@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from apps.core import bulk
+from apps.core import bulk, events
+from apps.installations.events import STATION_BOOTED
 from apps.installations.models import EVSE, Connector, ConnectorState
 from apps.installations.status import STATION, Booted, ConnectorFacts, StationFacts, StatusChange
 
@@ -199,3 +200,4 @@ def _write_boots(connection: BaseDatabaseWrapper, boots: list[tuple[Origin, Boot
     bulk.lock_rows(connection, "installations_stationstate", "station_id", newest)
     bulk.update_rows(connection, _BOOTED, list(newest.values()))
     bulk.insert_rows(connection, _BOOTS, rows)
+    events.publish_many(STATION_BOOTED, [{"operator_id": row[0], "station_id": row[1]} for row in rows])
