@@ -86,8 +86,8 @@ def brand_css(request: HttpRequest) -> HttpResponse:
     brand = request.brand
     body = f":root {{ --accent: light-dark({brand.accent_light}, {brand.accent_dark}); }}\n"
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    fresh = HttpResponse(body, content_type="text/css; charset=utf-8")
-    fresh.headers.update({"ETag": etag, "Cache-Control": f"public, max-age={ASSET_SECONDS}", "Vary": "Host"})
+    headers = {"ETag": etag, "Cache-Control": f"public, max-age={ASSET_SECONDS}", "Vary": "Host"}
+    fresh = HttpResponse(body, content_type="text/css; charset=utf-8", headers=headers)
     response = get_conditional_response(request, etag=etag, response=fresh)
     assert isinstance(response, HttpResponse)
     return response

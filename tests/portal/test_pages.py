@@ -1,0 +1,249 @@
+"""The portal's pages: what each role sees on a brand's host, and what nobody there sees."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import re
+import uuid
+
+import pytest
+from django.utils import timezone
+
+from apps.charging.models import SessionState
+from apps.core.csv import BOM
+from apps.installations.models import ConnectorState, StationState
+from tests.factories.accounts import OrganisationFactory
+from tests.factories.cards import TokenFactory
+from tests.factories.cast import CANARY
+from tests.factories.charging import make_session
+from tests.factories.installations import ConnectorFactory, LocationFactory, StationFactory
+
+HOST = {"host": "fleet.amber.localhost"}
+LISTS = ["/locations/", "/chargers/", "/sessions/"]
+UTC = dt.UTC
+
+
+@pytest.fixture
+def manager(client, ours):
+    client.force_login(ours.manager)
+    return client
+
+
+def online(tenant, status="Available"):
+    StationState.everything.filter(station=tenant.station).update(online=True)
+    ConnectorState.everything.filter(connector=tenant.connector).update(status=status, status_at=timezone.now())
+
+
+def row_count(page) -> str:
+    return re.search(r'role="status">([^<]+)<', page.text)[1]
+
+
+@pytest.mark.parametrize("path", ["/", *LISTS])
+def test_who_is_not_signed_in_is_asked_to(client, ours, path):
+    response = client.get(path, headers=HOST)
+    assert response.status_code == 302
+    assert response.headers["Location"] == f"/accounts/login/?next={path}"
+
+
+@pytest.mark.parametrize("who", ["manager", "owner", "driver"])
+def test_pages_of_a_rival_hold_nothing_of_it_and_its_ids_are_404(client, ours, rival, who):
+    theirs, user = make_session(rival), getattr(ours, who)
+    make_session(ours)
+    client.force_login(user)
+    for host in ("amber.localhost", "fleet.amber.localhost"):
+        headers = {"host": host}
+        for path in ["/", *LISTS, "/sessions/?export=csv", f"/sessions/?location={rival.location.public_id}"]:
+            response = client.get(path, headers=headers)
+            body = b"".join(response.streaming_content) if response.streaming else response.content
+            assert CANARY.encode() not in body, path
+        for path in (
+            f"/locations/{rival.location.public_id}/",
+            f"/chargers/{rival.station.public_id}/",
+            f"/sessions/{theirs.public_id}/",
+        ):
+            assert client.get(path, headers=headers).status_code == 404
+
+
+def test_a_manager_sees_nothing_of_another_host_at_the_same_operator(manager, ours):
+    other = OrganisationFactory(operator=ours.operator, name="Town")
+    place = LocationFactory(operator=ours.operator, name="Market square", host=other)
+    station = StationFactory(operator=ours.operator, location=place, name="Square charger")
+    foreign = make_session(ours, station=station, token=None)
+    for path in ["/", *LISTS]:
+        page = manager.get(path, headers=HOST)
+        assert "Square" not in page.text and "Market square" not in page.text
+    assert manager.get(f"/locations/{place.public_id}/", headers=HOST).status_code == 404
+    assert manager.get(f"/chargers/{station.public_id}/", headers=HOST).status_code == 404
+    assert manager.get(f"/sessions/{foreign.public_id}/", headers=HOST).status_code == 404
+
+
+def test_an_organisation_s_host_shows_that_organisation_to_the_operator_s_people_not(client, ours):
+    client.force_login(ours.owner)
+    assert client.get("/", headers=HOST).status_code == 404
+    assert client.get("/", headers={"host": "amber.localhost"}).status_code == 200
+
+
+def test_a_driver_sees_own_sessions_and_no_chargers(client, ours):
+    own = make_session(ours)
+    foreign = make_session(ours, token=TokenFactory(operator=ours.operator, organisation=ours.fleet, label="Pool card"))
+    client.force_login(ours.driver)
+    assert str(own.public_id) in client.get("/", headers=HOST).text
+    page = client.get("/sessions/", headers=HOST)
+    assert str(own.public_id) in page.text and str(foreign.public_id) not in page.text
+    assert "Amber Charger" not in page.text
+    assert client.get("/chargers/", headers=HOST).status_code == 404
+    assert client.get("/locations/", headers=HOST).status_code == 404
+    assert client.get(f"/sessions/{foreign.public_id}/", headers=HOST).status_code == 404
+
+
+def test_a_foreign_card_is_another_card_on_every_page(manager, ours):
+    other = OrganisationFactory(operator=ours.operator)
+    token = TokenFactory(
+        operator=ours.operator, organisation=other, holder=ours.owner, label="Secret card", uid="04FEED"
+    )
+    session = make_session(ours, token=token)
+    for path in ("/", "/sessions/", f"/sessions/{session.public_id}/", f"/chargers/{ours.station.public_id}/"):
+        page = manager.get(path, headers=HOST).text
+        assert "another card" in page, path
+        assert not re.search(r"Secret card|04FEED|Amber owner|64 ?%", page), path
+
+
+def test_the_first_page_says_whether_anything_is_broken(manager, ours):
+    assert "1 charger needs attention" in manager.get("/", headers=HOST).text
+    online(ours)
+    assert "All chargers work" in manager.get("/", headers=HOST).text
+    online(ours, "Faulted")
+    page = manager.get("/", headers=HOST).text
+    assert "1 charger needs attention" in page and "faulted" in page
+
+
+def test_the_first_page_shows_what_runs_now(manager, ours):
+    assert "Nobody charges at the moment" in manager.get("/", headers=HOST).text
+    make_session(ours)
+    make_session(ours, state=SessionState.ENDED, ended_at=timezone.now(), meter_stop_wh=8_000)
+    page = manager.get("/", headers=HOST).text
+    assert "11.04 kW" in page and "5.00 kWh" in page and "1 session now" in page
+
+
+@pytest.mark.parametrize(
+    ("status", "live", "health"),
+    [
+        ("Available", True, "available"),
+        ("Charging", True, "charging"),
+        ("SuspendedEV", True, "charging"),
+        ("Faulted", True, "faulted"),
+        ("Unavailable", True, "out of service"),
+        ("Unknown", True, "unknown"),
+        ("Faulted", False, "offline"),
+    ],
+)
+def test_a_charger_is_what_its_connectors_and_its_connection_say(manager, ours, status, live, health):
+    online(ours, status)
+    StationState.everything.filter(station=ours.station).update(online=live)
+    page = manager.get(f"/chargers/{ours.station.public_id}/", headers=HOST).text
+    assert re.search(rf'data-live-summary="{health}"', page)
+
+
+def test_figures_and_times_follow_language_and_place(manager, ours):
+    ours.location.time_zone = "Europe/Lisbon"
+    ours.location.save()
+    session = make_session(ours, started_at=dt.datetime(2026, 7, 1, 10, 0, tzinfo=UTC))
+    english = manager.get(f"/sessions/{session.public_id}/", headers=HOST).text
+    assert "1 Jul 2026, 11:00 WEST" in english and "5.00 kWh" in english
+    german = manager.get(f"/sessions/{session.public_id}/", headers={**HOST, "accept-language": "de"}).text
+    assert "01.07.2026, 11:00 WEST" in german and "5,00 kWh" in german
+
+
+def test_filters_live_in_the_url(manager, ours):
+    online(ours)
+    old = make_session(ours, state=SessionState.ENDED, started_at=dt.datetime(2026, 3, 1, 23, 30, tzinfo=UTC))
+    make_session(ours)
+    for query, count in {
+        "": "2 sessions",
+        "?state=ended": "1 session",
+        f"?location={ours.location.public_id}": "2 sessions",
+        f"?location={uuid.uuid4()}": "2 sessions",
+        "?since=2026-03-02&until=2026-03-02": "1 session",
+        "?since=2026-03-01&until=2026-03-01": "0 sessions",
+        "?since=nonsense": "2 sessions",
+        "?until=9999-12-31": "2 sessions",
+        "?since=0001-01-01": "2 sessions",
+    }.items():
+        page = manager.get(f"/sessions/{query}", headers=HOST)
+        assert row_count(page) == count, query
+    assert str(old.public_id) in manager.get("/sessions/?state=ended", headers=HOST).text
+    assert row_count(manager.get("/chargers/?health=Offline", headers=HOST)) == "0 chargers"
+    assert row_count(manager.get("/chargers/?health=Available&q=amber", headers=HOST)) == "1 charger"
+    assert row_count(manager.get("/locations/?q=hamburg", headers=HOST)) == "1 location"
+
+
+@pytest.mark.parametrize(
+    "sort", ["started_at", "-started_at", "state", "place", "-place", "uid", "holder__password", "'"]
+)
+def test_sorting_knows_its_columns_and_ignores_others(manager, ours, sort):
+    make_session(ours)
+    page = manager.get("/sessions/", {"sort": sort}, headers=HOST)
+    assert (page.status_code, row_count(page)) == (200, "1 session")
+
+
+def test_a_list_has_pages(manager, ours):
+    for _ in range(26):
+        make_session(ours, state=SessionState.ENDED)
+    first = manager.get("/sessions/", headers=HOST)
+    assert row_count(first) == "26 sessions" and "Page 1 of 2" in first.text
+    assert "Page 2 of 2" in manager.get("/sessions/?page=2", headers=HOST).text
+    assert "Page 2 of 2" in manager.get("/sessions/?page=99", headers=HOST).text
+
+
+def test_the_csv_holds_what_is_shown_and_no_formula(manager, ours):
+    ours.station.name = "=cmd()"
+    ours.station.save()
+    make_session(ours, meter_stop_wh=19_300, state=SessionState.ENDED)
+    other = OrganisationFactory(operator=ours.operator)
+    make_session(ours, token=TokenFactory(operator=ours.operator, organisation=other, label="Secret card"))
+    response = manager.get("/sessions/?state=ended&export=csv", headers=HOST)
+    text = b"".join(response.streaming_content).decode()
+    assert text.startswith(BOM)
+    [head, row] = csv.reader(io.StringIO(text.removeprefix(BOM)))
+    told = dict(zip(head, row, strict=True))
+    assert (told["Charger"], told["Energy (Wh)"]) == ("'=cmd() #1", "18300")
+    whole = b"".join(manager.get("/sessions/?export=csv", headers=HOST).streaming_content).decode()
+    assert "another card" in whole and "Secret card" not in whole
+
+
+@pytest.mark.parametrize("path", ["/", *LISTS])
+def test_more_rows_need_no_more_queries(manager, ours, path, django_assert_max_num_queries):
+    online(ours)
+    make_session(ours)
+    manager.get(path, headers=HOST)
+    for _ in range(12):
+        place = LocationFactory(operator=ours.operator, host=ours.fleet)
+        station = StationFactory(operator=ours.operator, location=place)
+        ConnectorFactory(operator=ours.operator, station=station)
+        make_session(ours, station=station)
+    with django_assert_max_num_queries(14):
+        assert manager.get(path, headers=HOST).status_code == 200
+
+
+def test_what_chargers_and_people_write_is_text(manager, ours):
+    hostile = "</script><b>{{7*7}}\u202e=cmd()"
+    ours.station.name, ours.location.name = hostile, hostile
+    ours.station.save()
+    ours.location.save()
+    session = make_session(ours)
+    for path in ("/", *LISTS, f"/sessions/{session.public_id}/", f"/chargers/{ours.station.public_id}/"):
+        page = manager.get(path, headers=HOST).text
+        assert "</script><b>" not in page, path
+        assert "&lt;/script&gt;&lt;b&gt;{{7*7}}" in page, path
+
+
+@pytest.mark.parametrize("path", ["/", "/sessions/", "/accounts/login/"])
+def test_pages_carry_no_inline_code_and_a_strict_policy(manager, ours, path):
+    if "login" in path:
+        manager.logout()
+    page = manager.get(path, headers=HOST)
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", page.text)
