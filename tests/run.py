@@ -36,6 +36,7 @@ MANAGE = (PYTHON, "manage.py")
 # Without --reuse-db: databases are made anew and dropped.
 PYTEST = (str(BIN / "pytest"), "-q", "-o", "addopts=-ra --strict-markers --strict-config -p no:cacheprovider")
 PARALLEL = ("-n", "2")
+ON_FAILURE = ("--screenshot", "only-on-failure", "--output", str(RESULTS / "failed-pages"))
 
 PRODUCTION = {
     "MODE": "production",
@@ -73,7 +74,7 @@ STEPS = (
     Step("deploy", (*MANAGE, "check", "--deploy", "--fail-level", "WARNING"), "lint", env=PRODUCTION),
     Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node",)),
     Step("postgres", (*PYTEST, *PARALLEL, "tests"), needs=("postgres", "redis", "node")),
-    Step("browser", (*PYTEST, "tests/e2e"), needs=("chromium",)),
+    Step("browser", (*PYTEST, *ON_FAILURE, "tests/e2e"), needs=("chromium",)),
 )
 
 

@@ -7,10 +7,12 @@ switched off here only. Tests take `site` (or a fixture built on it) before `pag
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -21,6 +23,7 @@ from playwright.sync_api import Page
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 START_S = 20
+PICTURES = Path(__file__).resolve().parent.parent.parent / "var" / "test-results" / "pages"
 WIDTHS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1440, "height": 900}}
 SCHEMES = ("light", "dark")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -86,6 +89,17 @@ def axe_clean() -> Callable[[Page], None]:
         assert results.violations_count == 0, results.generate_report()
 
     return check
+
+
+@pytest.fixture
+def shot(request: pytest.FixtureRequest) -> Callable[[Page], None]:
+    """Keeps a picture of the page among the results, named after the test."""
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+
+    def take(page: Page) -> None:
+        page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+    return take
 
 
 @pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda pair: "-".join(pair))

@@ -13,7 +13,8 @@ def test_an_unknown_host_is_404(site, page):
     expect(page.locator("body")).to_have_text("No such site.")
 
 
-def test_the_back_office_asks_who_is_there(site, looks, axe_clean):
+def test_the_back_office_asks_who_is_there(site, looks, axe_clean, shot):
     looks.goto(site.admin("/"))
     expect(looks.get_by_role("textbox", name=re.compile("E-?mail", re.IGNORECASE))).to_be_visible()
+    shot(looks)
     axe_clean(looks)
