@@ -290,6 +290,9 @@ if PRODUCTION:
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
+    "EXCEPTION_HANDLER": "apps.api.problems.handle",
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Voltdesk API",
@@ -304,6 +307,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Voltdesk",
     "SITE_SUBHEADER": _("back office"),
     "SITE_SYMBOL": "bolt",
+    "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("favicon.svg")}],
     "STYLES": [lambda _request: static("backoffice/backoffice.css")],
     "SHOW_VIEW_ON_SITE": False,

@@ -6,6 +6,7 @@ from django.urls import include, path
 from apps.backoffice.views import choose_operator
 
 urlpatterns = [
+    path("api/", include("apps.api.urls")),
     path("accounts/", include("config.urls_people")),
     path("choose-operator/", choose_operator, name="choose_operator"),
     path("", admin.site.urls),

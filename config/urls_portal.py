@@ -5,6 +5,7 @@ from django.urls import include, path
 from apps.accounts import views as accounts
 
 urlpatterns = [
+    path("api/", include("apps.api.urls")),
     path("accounts/", include("config.urls_people")),
     path("brand.css", accounts.brand_css, name="brand_css"),
     path("brand/<str:name>", accounts.brand_logo, name="brand_logo"),

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Organisation, User
 from apps.cards.models import Token
-from apps.charging.querysets import OfSessionQuerySet, ReviewItemQuerySet, SessionQuerySet
+from apps.charging.querysets import OfSessionQuerySet, ReadingQuerySet, ReviewItemQuerySet, SessionQuerySet
 from apps.core.models import PublicIdModel, TenantModel, known
 from apps.core.querysets import TenantQuerySet
 from apps.core.timeseries import TimeSeriesModel
@@ -250,7 +250,7 @@ class Reading(TimeSeriesModel):
     soc_percent = models.SmallIntegerField(_("state of charge (%)"), null=True)
     notes = models.CharField(_("how it was read"), max_length=120, blank=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = ReadingQuerySet.as_manager()
     everything = models.Manager()
 
     class Meta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from django.apps import apps
 from django.db.models import Q
 
 from apps.core.actor import Actor
@@ -37,6 +38,14 @@ class OfSessionQuerySet(TenantQuerySet):
             | Q(session__organisation__in=organisations)
             | Q(session__holder=actor.user_id, session__organisation__in=actor.driver_of)
         )
+
+
+class ReadingQuerySet(TenantQuerySet):
+    """Readings have no foreign keys: those of the sessions that the actor sees."""
+
+    def shared_with(self, actor: Actor) -> Q:
+        sessions = apps.get_model("charging", "Session").objects.visible_to(actor)
+        return Q(session_id__in=sessions.values("pk"))
 
 
 class ReviewItemQuerySet(TenantQuerySet):

@@ -1,0 +1,67 @@
+"""What lists can be narrowed by. Related rows are named by their public ids."""
+
+from __future__ import annotations
+
+from django_filters import rest_framework as filters
+
+from apps.cards.models import Token
+from apps.charging.models import ReviewItem, Session
+from apps.installations.models import ChargingStation, Command
+from apps.ocpp.models import HandshakeRefusal
+
+
+class StationFilter(filters.FilterSet):
+    location = filters.UUIDFilter("location__public_id")
+    online = filters.BooleanFilter("state__online")
+    identity = filters.CharFilter(lookup_expr="iexact")
+
+    class Meta:
+        model = ChargingStation
+        fields = ("location", "online", "identity")
+
+
+class TokenFilter(filters.FilterSet):
+    uid = filters.CharFilter(lookup_expr="iexact")
+    organisation = filters.UUIDFilter("organisation__public_id")
+
+    class Meta:
+        model = Token
+        fields = ("uid", "state", "organisation")
+
+
+class SessionFilter(filters.FilterSet):
+    station = filters.UUIDFilter("station__public_id")
+    location = filters.UUIDFilter("location__public_id")
+    token = filters.UUIDFilter("token__public_id")
+    started_from = filters.IsoDateTimeFilter("started_at", lookup_expr="gte")
+    started_before = filters.IsoDateTimeFilter("started_at", lookup_expr="lt")
+
+    class Meta:
+        model = Session
+        fields = ("station", "location", "token", "state", "transaction_id", "started_from", "started_before")
+
+
+class ReviewItemFilter(filters.FilterSet):
+    station = filters.UUIDFilter("station__public_id")
+    session = filters.UUIDFilter("session__public_id")
+    without_session = filters.BooleanFilter("session", lookup_expr="isnull")
+
+    class Meta:
+        model = ReviewItem
+        fields = ("station", "session", "without_session", "code", "state", "blocking")
+
+
+class HandshakeFilter(filters.FilterSet):
+    identity = filters.CharFilter(lookup_expr="iexact")
+
+    class Meta:
+        model = HandshakeRefusal
+        fields = ("identity", "reason")
+
+
+class CommandFilter(filters.FilterSet):
+    station = filters.UUIDFilter("station__public_id")
+
+    class Meta:
+        model = Command
+        fields = ("station", "state", "action")

@@ -1,0 +1,253 @@
+"""Shapes of the API. Energy is Wh, power W, times UTC; ids are public UUIDs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.accounts.models import Organisation
+from apps.cards.models import Token, TokenType
+from apps.charging.models import Reading, ReviewItem, Session
+from apps.charging.selectors import is_own_card, is_own_place
+from apps.installations.models import ChargingStation, Command, Connector, Location, StationModel
+from apps.ocpp.handshake import REMEDIES, Reason
+from apps.ocpp.models import HandshakeRefusal
+
+
+class VisibleField(serializers.SlugRelatedField):
+    """A related row by its public id, among those that the key's actor sees: any other does not exist."""
+
+    def __init__(self, model: Any, **kwargs: Any) -> None:
+        self.model = model
+        super().__init__(slug_field="public_id", queryset=model.objects, **kwargs)
+
+    def get_queryset(self) -> Any:
+        return self.model.objects.visible_to(self.context["request"].auth)
+
+    def to_representation(self, obj: Any) -> str:
+        return str(obj.public_id)
+
+
+class ConnectorSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    evse = serializers.IntegerField(source="evse.number", read_only=True)
+
+    class Meta:
+        model = Connector
+        fields = (
+            *("id", "number", "evse", "number_in_evse", "standard", "format", "power_type"),
+            *("max_voltage_v", "max_current_a", "max_power_w", "found_at"),
+        )
+        read_only_fields = fields
+
+
+class LocationSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+
+    class Meta:
+        model = Location
+        fields = (
+            *("id", "name", "street", "postal_code", "city", "country", "latitude", "longitude", "time_zone"),
+            *("opening_hours", "publish"),
+        )
+        read_only_fields = fields
+
+
+class NewConnectorSerializer(serializers.Serializer):
+    number = serializers.IntegerField(min_value=1, max_value=99)
+    evse = serializers.IntegerField(min_value=1, max_value=99, required=False)
+    standard = serializers.ChoiceField(Connector.Standard.choices, default=Connector.Standard.TYPE_2)
+    format = serializers.ChoiceField(Connector.Format.choices, default=Connector.Format.SOCKET)
+    power_type = serializers.ChoiceField(Connector.PowerType.choices, default=Connector.PowerType.AC_3)
+    max_voltage_v = serializers.IntegerField(min_value=1, max_value=1500, default=400)
+    max_current_a = serializers.IntegerField(min_value=1, max_value=3000, default=32)
+    max_power_w = serializers.IntegerField(min_value=1, max_value=4_000_000, default=22_000)
+
+
+class NewStationSerializer(serializers.Serializer):
+    identity = serializers.CharField(max_length=48)
+    name = serializers.CharField(max_length=80, default="", allow_blank=True)
+    location = VisibleField(Location)
+    connectors = NewConnectorSerializer(many=True, required=False)
+
+
+class StationSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    location = serializers.UUIDField(source="location.public_id", read_only=True)
+    model = serializers.SerializerMethodField()
+    online = serializers.BooleanField(source="state.online", read_only=True)
+    last_seen_at = serializers.DateTimeField(source="state.last_seen_at", read_only=True)
+    connectors = ConnectorSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = ChargingStation
+        fields = ("id", "identity", "name", "location", "model", "online", "last_seen_at", "connectors", "created_at")
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.CharField(allow_null=True))
+    def get_model(self, station: ChargingStation) -> str | None:
+        model: StationModel | None = station.model
+        return str(model) if model is not None else None
+
+
+class CreatedStationSerializer(StationSerializer):
+    """What creating a station tells, once: where the charger connects and with which key."""
+
+    url = serializers.CharField(read_only=True, help_text="The websocket URL to set in the charger.")
+    key = serializers.CharField(read_only=True, help_text="The charger's password. It is shown this once.")
+
+    class Meta:
+        model = ChargingStation
+        fields = (*StationSerializer.Meta.fields, "url", "key")
+
+
+class ConnectorLiveSerializer(serializers.Serializer):
+    number = serializers.IntegerField(help_text="0 is the station itself.")
+    status = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    error_code = serializers.CharField()
+    error_info = serializers.CharField()
+
+
+class StationLiveSerializer(serializers.Serializer):
+    online = serializers.BooleanField()
+    connected_at = serializers.DateTimeField(allow_null=True)
+    disconnected_at = serializers.DateTimeField(allow_null=True)
+    last_seen_at = serializers.DateTimeField(allow_null=True)
+    booted_at = serializers.DateTimeField(allow_null=True)
+    clock_offset_s = serializers.FloatField(allow_null=True, help_text="How far its clock is ahead; null: not known.")
+    connectors = ConnectorLiveSerializer(many=True)
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    organisation = VisibleField(Organisation, required=False, allow_null=True)
+    type = serializers.ChoiceField(TokenType.choices, default=TokenType.RFID)
+
+    class Meta:
+        model = Token
+        fields = (
+            *("id", "uid", "type", "byte_order", "visual_number", "label", "organisation", "state", "expires_at"),
+            "created_at",
+        )
+        read_only_fields = ("state", "created_at")
+
+
+class ReasonSerializer(serializers.Serializer):
+    why = serializers.CharField(max_length=300)
+
+
+class SessionSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    station = serializers.UUIDField(source="station.public_id", read_only=True)
+    location = serializers.UUIDField(source="location.public_id", read_only=True)
+    token = serializers.UUIDField(source="token.public_id", read_only=True, allow_null=True, default=None)
+    energy_wh = serializers.SerializerMethodField()
+    power_w = serializers.IntegerField(source="live.power_w", read_only=True, allow_null=True)
+    soc_percent = serializers.IntegerField(source="live.soc_percent", read_only=True, allow_null=True)
+    review_codes = serializers.SerializerMethodField()
+    settled = serializers.SerializerMethodField(help_text="False while an open blocking review item holds it back.")
+    readings = serializers.SerializerMethodField(help_text="How many readings are stored.")
+
+    class Meta:
+        model = Session
+        fields = (
+            *("id", "station", "location", "connector_number", "token", "uid", "protocol", "transaction_id", "state"),
+            *("authorisation_status", "authorisation_reason", "free_by_policy", "started_at", "started_sent"),
+            *("meter_start_wh", "ended_at", "ended_sent", "meter_stop_wh", "energy_wh", "stop_reason"),
+            *("power_w", "soc_percent", "start_offset_s", "stop_offset_s", "review_codes", "settled", "readings"),
+        )
+        read_only_fields = fields
+
+    def to_representation(self, session: Session) -> dict[str, Any]:
+        """A foreign card at an own place keeps its UID and driver, an own card elsewhere the station, to itself."""
+        shown: dict[str, Any] = super().to_representation(session)
+        actor = self.context["request"].auth
+        if not is_own_card(actor, session):
+            shown |= {"token": None, "uid": "", "soc_percent": None}
+        if not is_own_place(actor, session):
+            shown |= {"station": None, "connector_number": None, "transaction_id": None}
+        return shown
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_energy_wh(self, session: Session) -> int | None:
+        if session.energy_wh is not None:
+            return session.energy_wh
+        return session.live.energy_wh if session.live.register_wh is not None else None
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_review_codes(self, session: Session) -> list[str]:
+        return sorted(item.code for item in session.open_items)
+
+    def get_settled(self, session: Session) -> bool:
+        return session.state == "ended" and not any(item.blocking for item in session.open_items)
+
+    def get_readings(self, session: Session) -> int:
+        counts: dict[int, int] = self.context["reading_counts"]
+        return counts.get(session.pk, 0)
+
+
+class ReadingSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Reading
+        fields = (
+            *("at", "received_at", "connector_number", "context", "register_wh", "power_w", "current_a", "voltage_v"),
+            *("soc_percent", "notes"),
+        )
+        read_only_fields = fields
+
+
+class ReviewItemSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    station = serializers.UUIDField(source="station.public_id", read_only=True, allow_null=True, default=None)
+    session = serializers.UUIDField(source="session.public_id", read_only=True, allow_null=True, default=None)
+    description = serializers.CharField(source="get_code_display", read_only=True)
+
+    class Meta:
+        model = ReviewItem
+        fields = (
+            *("id", "code", "description", "station", "session", "blocking", "state", "evidence", "opened_at"),
+            *("resolution", "resolved_at", "why"),
+        )
+        read_only_fields = fields
+
+
+class HandshakeSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    station = serializers.UUIDField(source="station.public_id", read_only=True, allow_null=True, default=None)
+    why = serializers.SerializerMethodField()
+    what_to_do = serializers.SerializerMethodField()
+
+    class Meta:
+        model = HandshakeRefusal
+        fields = (
+            *("id", "identity", "address", "station", "reason", "why", "what_to_do", "count", "first_at", "last_at"),
+            "user_agent",
+        )
+        read_only_fields = fields
+
+    def get_why(self, refusal: HandshakeRefusal) -> str:
+        return str(Reason(refusal.reason).label)
+
+    def get_what_to_do(self, refusal: HandshakeRefusal) -> str:
+        return str(REMEDIES[Reason(refusal.reason)])
+
+
+class CommandSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    station = VisibleField(ChargingStation)
+    why = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")
+    payload = serializers.DictField(required=False, default=dict)
+
+    class Meta:
+        model = Command
+        fields = (
+            *("id", "station", "action", "payload", "why", "actor", "state", "answered_by", "detail", "answer"),
+            *("created_at", "deadline_at", "sent_at", "answered_at", "finished_at"),
+        )
+        read_only_fields = (
+            *("actor", "state", "answered_by", "detail", "answer"),
+            *("created_at", "deadline_at", "sent_at", "answered_at", "finished_at"),
+        )
