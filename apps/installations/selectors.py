@@ -8,18 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import models
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, OuterRef, Subquery, When
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.actor import Actor
 from apps.installations.models import (
+    Boot,
     ChargingStation,
     Command,
     CommandState,
+    ConfigurationValue,
     ConnectionInterval,
     Connector,
     ConnectorState,
     ConnectorStatus,
+    HardwareAssignment,
+    ProgressReport,
     StationState,
     StatusInterval,
 )
@@ -342,3 +346,60 @@ def status_history(actor: Actor, station: ChargingStation, *, limit: int = 100) 
         )
         following[one.connector_number] = one.at
     return spans
+
+
+@dataclass(frozen=True, slots=True)
+class StationHistory:
+    """What is kept of a charger's life, each newest first."""
+
+    connections: list[ConnectionInterval]
+    boots: list[Boot]
+    reports: list[ProgressReport]
+    hardware: list[HardwareAssignment]
+    statuses: list[StatusSpan]
+
+
+def station_for_page(actor: Actor, station_id: int) -> ChargingStation:
+    """A charger with its place, model and live row. Raises ChargingStation.DoesNotExist."""
+    station: ChargingStation = (
+        ChargingStation.objects.visible_to(actor).select_related("location", "model", "state").get(pk=station_id)
+    )
+    return station
+
+
+def connectors_of(actor: Actor, station: ChargingStation) -> list[Connector]:
+    """The connectors in use, with their status, by number."""
+    rows = Connector.objects.visible_to(actor).filter(station=station, archived_at=None)
+    return list(rows.select_related("state", "evse").order_by("number"))
+
+
+def commands_of(actor: Actor, station: ChargingStation, *, limit: int) -> list[Command]:
+    """The newest commands of a charger, those that still wait for something first."""
+    rows = Command.objects.visible_to(actor).filter(station=station)
+    open_first = Case(When(state__in=Command.OPEN, then=0), default=1)
+    return list(rows.order_by(open_first, "-created_at", "-pk")[:limit])
+
+
+def configuration_of(actor: Actor, station: ChargingStation) -> list[ConfigurationValue]:
+    """What was read from a charger, by key."""
+    return list(ConfigurationValue.objects.visible_to(actor).filter(station=station).order_by("key"))
+
+
+def history_of_station(actor: Actor, station: ChargingStation, *, limit: int = 50) -> StationHistory:
+    """Connections, boots, progress reports, hardware and statuses. Five queries."""
+    return StationHistory(
+        connections=list(
+            ConnectionInterval.objects.visible_to(actor).filter(station=station).order_by("-generation")[:limit]
+        ),
+        boots=list(Boot.objects.visible_to(actor).filter(station=station).order_by("-received_at", "-pk")[:limit]),
+        reports=list(
+            ProgressReport.objects.visible_to(actor).filter(station=station).order_by("-received_at", "-pk")[:limit]
+        ),
+        hardware=list(
+            HardwareAssignment.objects.visible_to(actor)
+            .filter(station=station)
+            .select_related("unit")
+            .order_by("-installed_at")[:limit]
+        ),
+        statuses=status_history(actor, station, limit=2 * limit),
+    )
