@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -69,4 +70,7 @@ class KeyThrottle(SimpleRateThrottle):
     scope = "api"
 
     def get_cache_key(self, request: Request, view: Any) -> str | None:
-        return f"api-throttle:{request.auth.label}" if isinstance(request.auth, Actor) else self.get_ident(request)
+        if not isinstance(request.auth, Actor):
+            return None
+        name = hashlib.blake2b(request.auth.label.encode(), digest_size=12).hexdigest()
+        return f"api-throttle:{request.auth.operator_id}:{name}"
