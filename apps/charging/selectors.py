@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
-from apps.charging.models import Session, SessionState
+from apps.charging.models import Authorisation, Reading, ReviewCode, ReviewItem, Session, SessionLive, SessionState
 from apps.core.actor import Actor
+from apps.installations.models import ChargingStation
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,166 @@ def session_rows(actor: Actor, sessions: Iterable[Session]) -> list[SessionRow]:
     return [_session_row(actor, session) for session in sessions]
 
 
+def reading_counts(actor: Actor, sessions: Iterable[Session]) -> dict[int, int]:
+    """How many readings each of these sessions has, by session id, in one query."""
+    counts = (
+        Reading.objects.visible_to(actor)
+        .filter(session_id__in=[session.pk for session in sessions])
+        .values_list("session_id")
+        .annotate(Count("at"))
+    )
+    return dict(counts)
+
+
 def last_start(station: str = "pk") -> Subquery:
     """For an annotation of stations: when the newest session at each of them began."""
     newest = Session.objects.unscoped("joined to stations that are scoped").filter(station=OuterRef(station))
     return Subquery(newest.order_by("-started_at").values("started_at")[:1])
 
 
+@dataclass(frozen=True, slots=True)
+class ChargingNow:
+    """What charges at this moment, and what was charged by the sessions that began since `since`. W and Wh."""
+
+    since: dt.datetime
+    sessions: int
+    power_w: int
+    sessions_since: int
+    energy_since_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAtLocation:
+    """Sessions and ends of one place that wait for somebody's decision."""
+
+    location_id: int | None
+    location: str
+    count: int
+    oldest: dt.datetime
+    code: str
+    doubt: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartQuality:
+    """Whether a charger really charges: its last session with energy, and how many of its starts came to nothing."""
+
+    good_at: dt.datetime | None
+    good_id: int | None
+    starts: int
+    failed: int
+
+
+FAILED_BELOW_WH = 100
+RUNNING_SHOWN = 50
+
+
+def charging_now(actor: Actor, *, since: dt.datetime) -> ChargingNow:
+    """The figures of a page that is open all day. Two queries."""
+    live = SessionLive.objects.visible_to(actor).filter(session__state=SessionState.ACTIVE)
+    now = live.aggregate(sessions=Count("pk"), power=Sum("power_w"))
+    begun = (
+        Session.objects.visible_to(actor)
+        .filter(started_at__gte=since)
+        .exclude(state=SessionState.VOID)
+        .aggregate(
+            sessions=Count("pk"),
+            energy=Sum(Coalesce(F("meter_stop_wh") - F("meter_start_wh"), F("live__energy_wh"))),
+        )
+    )
+    return ChargingNow(
+        since=since,
+        sessions=now["sessions"],
+        power_w=now["power"] or 0,
+        sessions_since=begun["sessions"],
+        energy_since_wh=begun["energy"] or 0,
+    )
+
+
+def held_by_location(actor: Actor, *, limit: int) -> list[HeldAtLocation]:
+    """Open blocking doubts, counted by place and kind, the oldest first. One query."""
+    rows = (
+        ReviewItem.objects.visible_to(actor)
+        .open()
+        .filter(blocking=True)
+        .values("station__location_id", "station__location__name", "code")
+        .annotate(count=Count("pk"), oldest=Min("opened_at"))
+        .order_by("oldest")[:limit]
+    )
+    return [
+        HeldAtLocation(
+            location_id=row["station__location_id"],
+            location=row["station__location__name"] or "",
+            count=row["count"],
+            oldest=row["oldest"],
+            code=row["code"],
+            doubt=str(ReviewCode(row["code"]).label),
+        )
+        for row in rows
+    ]
+
+
+def start_quality(actor: Actor, station: ChargingStation, *, since: dt.datetime) -> StartQuality:
+    """How the charger's sessions since then came out. A session that ended below 100 Wh counts as a failed start."""
+    sessions = Session.objects.visible_to(actor).filter(station=station).exclude(state=SessionState.VOID)
+    energy = F("meter_stop_wh") - F("meter_start_wh")
+    good = sessions.filter(ended_at__isnull=False).annotate(energy=energy).filter(energy__gte=FAILED_BELOW_WH)
+    last = good.order_by("-started_at").values_list("pk", "started_at").first()
+    counted = (
+        sessions.filter(started_at__gte=since)
+        .annotate(energy=energy)
+        .aggregate(starts=Count("pk"), failed=Count("pk", filter=Q(ended_at__isnull=False, energy__lt=FAILED_BELOW_WH)))
+    )
+    return StartQuality(
+        good_at=last[1] if last else None,
+        good_id=last[0] if last else None,
+        starts=counted["starts"],
+        failed=counted["failed"],
+    )
+
+
+def readings_of(actor: Actor, session: Session) -> QuerySet[Reading]:
+    """The readings of a session, oldest first."""
+    rows: QuerySet[Reading] = Reading.objects.visible_to(actor).filter(session_id=session.pk).order_by("at", "sequence")
+    return rows
+
+
+def sessions_at(actor: Actor, station: ChargingStation, *, limit: int) -> list[Session]:
+    """The newest sessions of a charger, with what a list of them shows."""
+    return list(visible_sessions(actor).filter(station=station)[:limit])
+
+
+def running_at(actor: Actor, station: ChargingStation) -> list[Session]:
+    """Sessions that can be stopped there."""
+    rows = visible_sessions(actor).filter(station=station, state=SessionState.ACTIVE)
+    return list(rows[:RUNNING_SHOWN])
+
+
+def session_for_page(actor: Actor, session_id: int) -> Session:
+    """A session with its place, card and live figures. Raises Session.DoesNotExist."""
+    session: Session = visible_sessions(actor).select_related("organisation", "host", "connector").get(pk=session_id)
+    return session
+
+
+def review_items_of(actor: Actor, session: Session) -> list[ReviewItem]:
+    """Its doubts, those that hold it back first."""
+    rows = ReviewItem.objects.visible_to(actor).filter(session=session).select_related("resolved_by")
+    return list(rows.order_by("state", "-blocking", "opened_at"))
+
+
+def authorisations_for(actor: Actor, session: Session) -> list[Authorisation]:
+    """The answers that its card got at this charger around its start, newest first."""
+    near = dt.timedelta(minutes=10)
+    received = session.start_received_at
+    rows = Authorisation.objects.visible_to(actor).filter(
+        station=session.station_id, uid=session.uid, at__range=(received - near, received + near)
+    )
+    return list(rows.select_related("token").order_by("-at", "-pk")[:5])
+
+
 def _session_row(actor: Actor, session: Session) -> SessionRow:
     live = getattr(session, "live", None)
-    own_place, own_card = _is_own_place(actor, session), _is_own_card(actor, session)
+    own_place, own_card = is_own_place(actor, session), is_own_card(actor, session)
     token, holder = session.token, session.holder
     running = session.state == SessionState.ACTIVE
     energy = session.energy_wh if session.energy_wh is not None else (live.energy_wh if live else None)
@@ -106,11 +259,13 @@ def _session_row(actor: Actor, session: Session) -> SessionRow:
     )
 
 
-def _is_own_place(actor: Actor, session: Session) -> bool:
+def is_own_place(actor: Actor, session: Session) -> bool:
+    """Whether the actor may know at which station a visible session is."""
     return actor.operator_wide or session.host_id in frozenset(actor.organisations) - actor.driver_of
 
 
-def _is_own_card(actor: Actor, session: Session) -> bool:
+def is_own_card(actor: Actor, session: Session) -> bool:
+    """Whether the actor may know the card and the driver of a visible session."""
     if actor.operator_wide or session.organisation_id in frozenset(actor.organisations) - actor.driver_of:
         return True
     return (
