@@ -7,16 +7,19 @@ zeros, by make of charger. Case, separators and padding are removed for all; byt
 
 from __future__ import annotations
 
+import hashlib
+
 MAX_LENGTH = 36  # OCPP 2.x idToken; 1.6 allows 20
 
 
 def normalise(uid: str) -> str:
-    """Upper case, without the separators between hex bytes and without the zeros that some readers append."""
+    """Upper case, without the separators between hex bytes and the zeros that some readers fill up with.
+
+    Never longer than `MAX_LENGTH`; of longer ids a hash of the whole is the end, so that no two of them look alike.
+    """
     text = uid.strip().upper()
     bare = text.replace(":", "").replace("-", "").replace(" ", "")
-    if not _is_hex(bare):
-        return text[:MAX_LENGTH]
-    return _unpadded(bare)[:MAX_LENGTH]
+    return _fitted(_unpadded(bare) if _is_hex(bare) else text)
 
 
 def reversed_bytes(uid: str) -> str | None:
@@ -27,11 +30,21 @@ def reversed_bytes(uid: str) -> str | None:
 
 
 def _unpadded(uid: str) -> str:
-    # ISO 14443 UIDs have 4, 7 or 10 bytes; a longer run of zeros behind one of these lengths is a reader's padding.
+    # ISO 14443 UIDs have 4, 7 or 10 bytes; what is longer by zeros behind or before one of these lengths is filled up.
     for length in (8, 14, 20):
-        if len(uid) > length and not uid[length:].strip("0"):
-            return uid[:length]
+        if len(uid) > length:
+            if not uid[length:].strip("0"):
+                return uid[:length]
+            if not uid[:-length].strip("0"):
+                return uid[-length:]
     return uid
+
+
+def _fitted(text: str) -> str:
+    if len(text) <= MAX_LENGTH:
+        return text
+    ending = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest().upper()
+    return f"{text[: MAX_LENGTH - len(ending) - 1]}~{ending}"
 
 
 def _is_hex(text: str) -> bool:

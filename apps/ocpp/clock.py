@@ -43,6 +43,8 @@ def _read_odd_time(text: str) -> tuple[Moment, str]:
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     fraction = int((found[7] or "0")[:6].ljust(6, "0"))
     extra = dt.timedelta(days=hour == 24, seconds=second == 60, microseconds=fraction)
+    if hour > 24 or second > 60 or (hour == 24 and minute + second):
+        return Moment(text, None), "bad_time"
     try:
         zone = _zone(found[8])
         parsed = dt.datetime(year, month, day, hour % 24, minute, min(second, 59), tzinfo=zone) + extra

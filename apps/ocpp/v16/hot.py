@@ -81,6 +81,8 @@ def _read_boot(payload: dict[str, Any], received_at: dt.datetime, repairs: Repai
     def text(name: str, limit: int = 60) -> str:
         return _text(payload.get(name), limit, repairs)
 
+    if not (payload.get("chargePointVendor") and payload.get("chargePointModel")):
+        repairs.append("missing")
     return Booted(
         vendor=text("chargePointVendor"),
         model=text("chargePointModel"),
@@ -101,6 +103,8 @@ def _read_status(payload: dict[str, Any], received_at: dt.datetime, repairs: Rep
     if status not in _STATUSES.values():
         repairs.append("unknown_status")
         status, info = "Unknown", f"{sent}: {info}"[:200]
+    if payload.get("errorCode") is None:
+        repairs.append("missing")
     at = None
     if payload.get("timestamp") is not None:
         moment = _moment(payload["timestamp"], received_at, repairs)
