@@ -51,15 +51,9 @@ def processes() -> list[Process]:
     from django.core.management import call_command
 
     return [
-        Process("web", _serve),
+        Process("web", lambda: call_command("serve", host=HOST, port=PORT)),
         Process("tasks", lambda: call_command("qcluster")),
     ]
-
-
-def _serve() -> None:
-    from django.core.management import call_command
-
-    call_command("serve", host=HOST, port=PORT)
 
 
 def set_up() -> None:
