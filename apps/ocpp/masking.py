@@ -17,7 +17,9 @@ UNREADABLE = "a text that is not JSON and may hold a secret; it is not kept"
 _HINTS = (*SECRET_WORDS, "authorization_key", "authorization-key", "private_key", "api_key", "://", r":\/\/", "basic ")
 _USER_INFO = re.compile(r"(?i)([a-z][a-z0-9+.-]*:(?://|\\/\\/))[^/\s\"?#]*@")
 _SIGNATURE = re.compile(r"(?i)([?&](?:[a-z0-9_-]*(?:token|sig|signature|credential|password|secret|key))=)[^&#\s\"]+")
-_BASIC = re.compile(r"(?i)\b(basic\s+)[a-z0-9+/=_-]{6,}")
+_BASIC = re.compile(r"(?i)(\bbasic\s+)[a-z0-9+/=_-]{16,}|(\bauthorization\W{1,4}basic\s+)[^\s\"]+")
+# Within a text, as in the JSON that vendors put into a DataTransfer.
+_NAMED = re.compile(rf"(?i)((?:{'|'.join(SECRET_WORDS)})[\"']?\s*[:=]\s*[\"']?)[^\"'\s,;&}}]+")
 
 
 def mask(action: str, text: str) -> str:
@@ -38,12 +40,17 @@ def mask(action: str, text: str) -> str:
 def mask_value(value: Any) -> Any:
     """The same for decoded JSON."""
     if isinstance(value, str):
-        return _BASIC.sub(rf"\1{MASK}", _SIGNATURE.sub(rf"\1{MASK}", _USER_INFO.sub(rf"\1{MASK}@", value)))
+        return _mask_text(value)
     if isinstance(value, list):
         return [mask_value(part) for part in value]
     if isinstance(value, dict):
         return _mask_object(value)
     return value
+
+
+def _mask_text(text: str) -> str:
+    text = _SIGNATURE.sub(rf"\1{MASK}", _USER_INFO.sub(rf"\1{MASK}@", text))
+    return _NAMED.sub(rf"\1{MASK}", _BASIC.sub(rf"\1\2{MASK}", text))
 
 
 def _mask_object(value: dict[str, Any]) -> dict[str, Any]:
