@@ -68,10 +68,8 @@ def compare_nothing(password: bytes) -> None:
 
 
 def _canonical(secret: bytes) -> bytes:
-    """Hex digits as the bytes they stand for, if these are enough for a key; else the text itself."""
-    if len(secret) >= 2 * MIN_BYTES and _HEX.match(secret):
-        return bytes.fromhex(secret.decode())
-    return secret
+    """Hex digits as the bytes they stand for; anything else as it is."""
+    return bytes.fromhex(secret.decode()) if _HEX.match(secret) else secret
 
 
 def _digest(plain: bytes, salt: bytes, pepper_version: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import setup_databases
 
-from tests.factories.cast import Tenant, make_tenant
+from tests.factories.cast import CANARY, Tenant, make_tenant
 from tests.ocpp import live
 
 
@@ -26,6 +26,12 @@ def live_tenant(database_copy, django_db_blocker) -> Tenant:
         tenant = make_tenant("Amber")
         live.add_url_key(tenant)
         return tenant
+
+
+@pytest.fixture(scope="session")
+def rival_of_all(live_tenant, database_copy, django_db_blocker) -> Tenant:
+    with django_db_blocker.unblock(), live.working_on(database_copy):
+        return make_tenant(CANARY)
 
 
 @pytest.fixture(scope="session")

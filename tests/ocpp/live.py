@@ -215,9 +215,12 @@ class Charger:
 
 @contextlib.contextmanager
 def connected(server: Server, identity: str, *, password: bytes | str = SECRET, **options: Any) -> Iterator[Charger]:
-    """A charger on its socket. `options`: `path`, `user`, `headers`, `subprotocols`."""
+    """A charger on its socket. `options` stray from a right handshake."""
+    path = options.get("path", f"/ocpp/{URL_KEY}/{quote(identity, safe='')}")
     with connect(
-        f"ws://127.0.0.1:{server.port}{options.get('path', f'/ocpp/{URL_KEY}/{quote(identity, safe=str())}')}",
+        f"ws://{options.get('host', '127.0.0.1')}:{server.port}{path}",
+        sock=socket.create_connection(("127.0.0.1", server.port)),
+        origin=options.get("origin"),
         subprotocols=options.get("subprotocols", ["ocpp1.6"]),
         additional_headers=options.get("headers", basic(options.get("user", identity), password)),
         compression=options.get("compression"),
