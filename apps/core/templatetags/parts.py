@@ -56,7 +56,9 @@ def at_place(at: dt.datetime | None, zone: str) -> str:
     if at is None:
         return UNKNOWN
     local = at.astimezone(_zone(zone))
-    return f"{date_format(local, _('j M Y, H:i'))} {local.tzname()}"
+    # Translators: Django's date format characters.
+    pattern = _("j M Y, H:i")
+    return f"{date_format(local, pattern)} {local.tzname()}"
 
 
 @register.filter
