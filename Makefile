@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --quiet --python-version 3.12
 
-.PHONY: help run test lint lock messages
+.PHONY: help run test lint soak lock messages
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -21,6 +21,9 @@ test: $(VENV)/.dev ## Everything that proves the project
 
 lint: $(VENV)/.dev ## The part of it that reads only: style, types, import contracts, migrations
 	@exec $(BIN)/python tests/run.py lint
+
+soak: $(VENV)/.dev ## Longer: three kills, 5,000 chargers at once, on both databases
+	@exec $(BIN)/python tests/run.py soak
 
 lock: $(VENV)/.dev ## Resolve pyproject.toml again into the two hashed locks
 	@$(UV_COMPILE) --upgrade -o requirements.lock
