@@ -79,6 +79,10 @@ STEPS = (
     Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node",)),
     Step("postgres", (*PYTEST, *PARALLEL, "tests"), needs=("postgres", "redis", "node")),
     Step("browser", (*PYTEST, *ON_FAILURE, "tests/e2e"), needs=("chromium",)),
+    Step("kill-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), "kill"),
+    Step("kill-postgres", (*PYTEST, "tests/kill"), "kill", needs=("postgres", "redis")),
+    Step("soak-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), SOAK, env=LONG, limit_s=1800),
+    Step("soak-postgres", (*PYTEST, "tests/kill"), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
 )
 
 
