@@ -5,7 +5,7 @@ from django.urls import include, path
 from apps.accounts import views
 
 urlpatterns = [
-    path("invitation/<str:token>/", views.invitation, name="invitation"),
+    path("invited/<str:token>/", views.invitation, name="invitation"),
     path("profile/", views.profile, name="profile"),
     path("", include("allauth.urls")),
 ]

@@ -46,7 +46,7 @@ def invite(actor, tenant, email="new@example.org", role=Role.DRIVER, **given):
 
 def link_of_last_mail() -> str:
     run_tasks()
-    return re.search(r"http\S+/accounts/invitation/\S+", mail.outbox[-1].body)[0]
+    return re.search(r"http\S+/accounts/invited/\S+", mail.outbox[-1].body)[0]
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.VIEWER, Role.OPERATIONS])
@@ -100,7 +100,7 @@ def test_the_last_owner_keeps_the_role(ours, owner):
 def test_the_invited_open_an_account_on_the_brand_s_host(client, ours, manager):
     invitation = invite(manager, ours, email="  New@Example.org ")
     link = link_of_last_mail()
-    assert link.startswith("http://fleet.amber.localhost:8000/accounts/invitation/")
+    assert link.startswith("http://fleet.amber.localhost:8000/accounts/invited/")
     assert mail.outbox[0].to == ["new@example.org"]
 
     path = link.removeprefix("http://fleet.amber.localhost:8000")
@@ -122,7 +122,7 @@ def test_the_invited_open_an_account_on_the_brand_s_host(client, ours, manager):
 def test_operator_roles_are_accepted_on_the_admin_host_alone(client, ours, owner):
     invite(owner, ours, role=Role.FINANCE)
     link = link_of_last_mail()
-    assert link.startswith("http://admin.localhost:8000/accounts/invitation/")
+    assert link.startswith("http://admin.localhost:8000/accounts/invited/")
     path = link.removeprefix("http://admin.localhost:8000")
     assert client.get(path, headers={"host": "admin.localhost"}).status_code == 200
     assert client.get(path, headers={"host": "amber.localhost"}).status_code == 404
