@@ -292,7 +292,7 @@ class Gateway:
 
     async def drain(self) -> None:
         """Admit nothing more, commit and answer what was admitted, close the sockets, drop the lease."""
-        self.draining = self.handshakes.closed = self.admission.closed = True
+        self.draining = self.handshakes.closed = self.admission.closed = self.outbox.closed = True
         deadline = time.monotonic() + DRAIN_S
         while self.admission.running and time.monotonic() < deadline:
             await asyncio.sleep(0.02)

@@ -29,6 +29,7 @@ from apps.installations.commands import ANSWER_WITHIN
 from apps.installations.models import Command, CommandState, StationState
 from apps.ocpp import frames
 from apps.ocpp.batches import FrameRow
+from apps.ocpp.handshake import limit_waits
 from apps.ocpp.masking import mask, mask_value
 from apps.ocpp.models import FrameDirection
 from apps.ocpp.v16 import commands as v16
@@ -121,6 +122,7 @@ class Outbox:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._task: asyncio.Task[None] | None = None
         self._swept_at = loop.time() - SWEEP_S
+        self.closed = False  # claims nothing more; what is in flight may still be answered
         self._stopping = False
 
     def start(self) -> None:
@@ -128,7 +130,7 @@ class Outbox:
 
     async def stop(self, timeout: float = 5.0) -> None:
         """Claim nothing more; write the answers that have come, and what was in flight as lost."""
-        self._stopping = True
+        self.closed = self._stopping = True
         self._bell.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=timeout)
@@ -274,7 +276,7 @@ class Outbox:
     async def turn(self) -> None:
         """Write what happened, claim what is queued, send it. Where the database fails: raises, forgets nothing."""
         news, self._news = self._news, News()
-        idle = {} if self._stopping else self._idle()
+        idle = {} if self.closed else self._idle()
         sweeps = self.loop.time() - self._swept_at >= SWEEP_S
         try:
             claims = await self.loop.run_in_executor(self._thread, _guarded, self._work, news, idle, sweeps)
@@ -292,7 +294,7 @@ class Outbox:
 
     def _deliver(self, command: Command) -> None:
         slot = self._slots.get(command.station_id)
-        if slot is None or slot.flight is not None or slot.socket.generation != command.generation or self._stopping:
+        if slot is None or slot.flight is not None or slot.socket.generation != command.generation or self.closed:
             # The socket went while the row was written: it is certain that nothing was sent.
             self._news.unsent.append(command)
             return
@@ -351,6 +353,7 @@ def _claim(commands: list[Command], now: dt.datetime) -> list[Command]:
     if not commands:  # on SQLite an empty transaction would take the write lock
         return claimed
     with transaction.atomic():
+        limit_waits()
         for command in commands:
             newest = StationState.objects.unscoped("the charger's newest connection").filter(
                 station=OuterRef("station"), generation=command.station.state.generation, online=True
@@ -379,6 +382,7 @@ def _store_answer(command: Command, answer: Answered, at: dt.datetime) -> None:
     outcome = v16.read_answer(command.action, answer)
     try:
         with transaction.atomic():
+            limit_waits()
             answered = services.answer_command(
                 command=command, state=outcome.state, detail=outcome.detail, answer=_kept(answer), now=at
             )

@@ -343,6 +343,17 @@ def test_g18_a_claim_whose_socket_went_meanwhile_waits_again(tenant, clock, run)
     assert socket.sent == []
 
 
+def test_g18_while_the_gateway_drains_nothing_is_sent_and_answers_still_count(tenant, clock, run):
+    first, second, socket = ask(tenant, "ClearCache", {}), ask(tenant), connect(tenant)
+    run.outbox.attach(socket)
+    run.turn()
+    run.outbox.closed = True
+    run.answer(socket, {"status": "Accepted"})
+    run.turn()
+    assert [message[2] for message in socket.sent] == ["ClearCache"]
+    assert (row(first).state, row(second).state) == ("done", "queued")
+
+
 def test_g18_a_refusal_of_the_charger_is_kept_with_its_code(tenant, clock, run):
     command, socket = ask(tenant), connect(tenant)
     run.outbox.attach(socket)
