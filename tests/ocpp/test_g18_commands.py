@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import signal
+import threading
 import time
 
 import pytest
+from django.conf import settings
 from websockets.exceptions import ConnectionClosed
 
+from apps.core import live as hints
 from apps.core.actor import Actor
 from apps.installations.models import Command, ConfigurationValue, StationState
 from apps.installations.services import request_command
@@ -174,6 +178,34 @@ def _calls_until_closed(charger):
         return heard(charger, 0.5)
     except ConnectionClosed:
         return []
+
+
+@pytest.fixture
+def doorbell(monkeypatch):
+    """An event loop of this process, from which hints leave as they do from a web process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    monkeypatch.setattr(hints, "_loop", loop)
+    yield
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+def test_g18_a_command_of_another_process_is_sent_at_once_with_redis_and_within_a_second_without(
+    server, tenant, doorbell
+):
+    station = live.add_station(tenant)
+    delays = []
+    with connected(server, station.identity) as charger:
+        for _ in range(3):
+            time.sleep(1.1)  # a topic is hinted at once a second
+            asked_at = time.monotonic()
+            ask(station, "ClearCache", {})
+            answer(charger, {"status": "Accepted"})
+            delays.append(time.monotonic() - asked_at)
+    assert sorted(delays)[1] < (0.5 if settings.REDIS_URL else 2.0), delays
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from apps.core.actor import Actor
+from apps.installations import services
 from apps.installations.models import Command, CommandState, ConfigurationValue, ConnectorState, StationState
 from apps.installations.services import request_command
 from apps.ocpp import frames
@@ -352,6 +353,42 @@ def test_g18_while_the_gateway_drains_nothing_is_sent_and_answers_still_count(te
     run.turn()
     assert [message[2] for message in socket.sent] == ["ClearCache"]
     assert (row(first).state, row(second).state) == ("done", "queued")
+
+
+def test_g18_an_answer_is_not_forgotten_while_the_database_is_away(tenant, clock, run, monkeypatch):
+    command, socket = ask(tenant, "ClearCache", {}), connect(tenant)
+    run.outbox.attach(socket)
+    run.turn()
+
+    def away(**_):
+        raise OperationalError("server closed the connection")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(services, "answer_command", away)
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                run.answer(socket, {"status": "Accepted"})
+    assert row(command).state == "sent"
+    run.turn()
+    assert (row(command).state, row(command).answered_at) == ("done", START)
+
+
+def test_g18_an_answer_that_cannot_be_stored_holds_up_no_other(tenant, clock, run, monkeypatch):
+    first, second, socket = ask(tenant, "GetConfiguration", {}), ask(tenant, "ClearCache", {}), connect(tenant)
+    run.outbox.attach(socket)
+    run.turn()
+
+    def broken(**_):
+        raise ValueError("not to be stored")
+
+    monkeypatch.setattr(services, "store_configuration", broken)
+    run.answer(socket, {"configurationKey": []})
+    assert (row(first).state, row(first).detail) == (
+        "unknown",
+        "the charger answered, but its answer could not be stored",
+    )
+    run.answer(socket, {"status": "Accepted"})
+    assert row(second).state == "done"
 
 
 def test_g18_a_refusal_of_the_charger_is_kept_with_its_code(tenant, clock, run):
