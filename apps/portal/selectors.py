@@ -24,11 +24,13 @@ HEALTH = {
     "Offline": _("offline"),
     "Unavailable": _("out of service"),
     "Charging": _("charging"),
+    "Occupied": _("in use"),
     "Available": _("available"),
     "Unknown": _("unknown"),
 }
 BROKEN = ("Faulted", "Offline", "Unavailable")
-_BUSY = ("Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing", "Reserved")
+_CHARGING = ("Charging", "SuspendedEV", "SuspendedEVSE")
+_OCCUPIED = ("Preparing", "Finishing", "Reserved")
 ATTENTION_ROWS = 8
 LIVE_ROWS = 12
 
@@ -101,7 +103,7 @@ class Overview:
 
 
 def visible_stations(actor: Actor) -> QuerySet[Any]:
-    """The actor's chargers in use, each with its `health` and `last_start`."""
+    """The actor's chargers in use, each with its `health`, that one's rank `harm`, and `last_start`."""
     of_station = ConnectorState.objects.unscoped("joined to stations that are scoped").filter(
         connector__station=OuterRef("pk"), connector__archived_at=None
     )
@@ -112,8 +114,9 @@ def visible_stations(actor: Actor) -> QuerySet[Any]:
     health = Case(
         When(Q(state=None) | Q(state__online=False), then=Value("Offline")),
         When(Q(state__status="Faulted") | Q(some("Faulted")), then=Value("Faulted")),
-        When(some(*_BUSY), then=Value("Charging")),
+        When(some(*_CHARGING), then=Value("Charging")),
         When(some("Available"), then=Value("Available")),
+        When(some(*_OCCUPIED), then=Value("Occupied")),
         When(Q(state__status="Unavailable") | Q(some("Unavailable")), then=Value("Unavailable")),
         default=Value("Unknown"),
         output_field=CharField(),
@@ -123,6 +126,7 @@ def visible_stations(actor: Actor) -> QuerySet[Any]:
         .active()
         .select_related("location", "state")
         .annotate(health=health, last_start=last_start())
+        .annotate(harm=Case(*(When(health=name, then=Value(rank)) for rank, name in enumerate(HEALTH))))
         .order_by("location__name", "name", "identity")
     )
     return rows
@@ -157,8 +161,7 @@ def overview(actor: Actor, *, now: dt.datetime) -> Overview:
     """What the first page answers: is anything broken, what runs now."""
     stations = visible_stations(actor)
     by_health = dict(stations.order_by().values_list("health").annotate(count=Count("pk")))
-    worst_first = Case(*(When(health=name, then=Value(rank)) for rank, name in enumerate(BROKEN)))
-    broken = stations.filter(health__in=BROKEN).order_by(worst_first, "location__name", "name", "identity")
+    broken = stations.filter(health__in=BROKEN).order_by("harm", "location__name", "name", "identity")
     running = visible_sessions(actor).filter(state=SessionState.ACTIVE)
     powers = running.order_by().values_list("live__power_w", flat=True)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

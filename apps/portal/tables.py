@@ -54,7 +54,7 @@ class LocationTable(RowTable):
 
 class StationTable(RowTable):
     name = tables.Column(gettext_lazy("Charger"), order_by=("name", "identity"), attrs=_HEAD)
-    health = tables.Column(gettext_lazy("State"), order_by=("health", "name"))
+    health = tables.Column(gettext_lazy("State"), order_by=("harm", "name"))
     connectors = tables.Column(gettext_lazy("Connectors"), orderable=False, empty_values=())
     place = tables.Column(gettext_lazy("Location"), order_by=("location__name", "name"))
     last_start = tables.Column(gettext_lazy("Last session"), order_by="last_start", attrs=_KEEP)
@@ -77,7 +77,9 @@ class StationTable(RowTable):
         return render_to_string("portal/health.html", {"station": record})
 
     def render_connectors(self, record: StationRow) -> str:
-        return render_to_string("portal/connectors.html", {"station": record}) if record.connectors else UNKNOWN
+        if record.health == "Offline" or not record.connectors:
+            return UNKNOWN
+        return render_to_string("portal/connectors.html", {"station": record})
 
     def render_place(self, record: StationRow) -> str:
         return _link("portal:location", record.place_public_id, record.place)

@@ -138,6 +138,7 @@ def test_the_first_page_shows_what_runs_now(manager, ours):
         ("Available", True, "available"),
         ("Charging", True, "charging"),
         ("SuspendedEV", True, "charging"),
+        ("Preparing", True, "in use"),
         ("Faulted", True, "faulted"),
         ("Unavailable", True, "out of service"),
         ("Unknown", True, "unknown"),

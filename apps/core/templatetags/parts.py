@@ -30,6 +30,7 @@ _LOOKS = {
     "Unavailable": ("offline", "no-symbol"),
     "Faulted": ("faulted", "exclamation-triangle"),
     "Unknown": ("unknown", "question-mark-circle"),
+    "Occupied": ("busy", "clock"),
     "Offline": ("offline", "signal-slash"),
     "active": ("charging", "bolt"),
     "awaiting": ("busy", "clock"),
