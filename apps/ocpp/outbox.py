@@ -288,6 +288,8 @@ class Outbox:
             self._swept_at = self.loop.time()
         for command in claims:
             self._deliver(command)
+        if len(claims) == MAX_CLAIMS:
+            self.ring()
 
     def _idle(self) -> dict[int, int]:
         return {pk: slot.socket.generation for pk, slot in self._slots.items() if slot.flight is None}
