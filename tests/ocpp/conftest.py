@@ -62,3 +62,9 @@ def server(request, live_database) -> live.Server:
 @pytest.fixture
 def tenant(live_tenant, live_database) -> Tenant:
     return live_tenant
+
+
+@pytest.fixture
+def live_servers(live_database, _daphne, _uvicorn) -> tuple[live.Server, live.Server]:
+    """Two gateway processes on one database."""
+    return _daphne, _uvicorn
