@@ -146,6 +146,19 @@ def set_start_meter(*, item: ReviewItem, actor: Actor, meter_wh: int, why: str =
         return case.item
 
 
+def bridge_meters(*, item: ReviewItem, actor: Actor, why: str = "") -> ReviewItem:
+    """The meter was replaced: what the old one counted is taken over, by setting the meter at the start lower by the
+    step between the two. The figure may be negative; the energy is that of both meters."""
+    with _case(item, actor, why, "bridge_meters") as case:
+        session, evidence = case.its_session, case.item.evidence
+        if session.meter_start_wh is None or "before_at" not in evidence:
+            raise CannotRepair(_("It is not known what the old and the new meter showed at the change."))
+        session.meter_start_wh -= evidence["before_wh"] - evidence["after_wh"]
+        session.save(update_fields=["meter_start_wh"])
+        _update_live_energy(session)
+        return case.item
+
+
 def shift_times(*, item: ReviewItem, actor: Actor, why: str = "") -> ReviewItem:
     """Correct an ended session's times by the offset that the charger's clock had; what it sent is kept beside them."""
     with _case(item, actor, why, "shift_times") as case:
@@ -200,10 +213,12 @@ def _case(item: ReviewItem, actor: Actor, why: str, repair: str, session: Sessio
     """Lock the item and its session, let the repair work, then resolve the item and write the audit entry."""
     if not actor.can("charging.repair_session"):
         raise PermissionDenied
+    items = ReviewItem.objects.visible_to(actor)
     with transaction.atomic():
-        session_id = session.pk if session is not None else item.session_id
+        # The session is locked before its item, as the gateway does.
+        session_id = session.pk if session is not None else items.values_list("session_id", flat=True).get(pk=item.pk)
         locked = _locked_session(session_id, actor) if session_id is not None else None
-        found = ReviewItem.objects.visible_to(actor).select_for_update(no_key=True).get(pk=item.pk)
+        found = items.select_for_update(no_key=True).get(pk=item.pk)
         if found.state != ReviewState.OPEN:
             raise CannotRepair(_("This item is resolved already."))
         before = _figures(locked)
@@ -330,6 +345,7 @@ _ATTACH = Repair("attach_orphan_stop", _("End a session with it"), attach_orphan
 _TAKE = Repair("attach_orphan_stop", _("Take the second end"), attach_orphan_stop)
 _MERGE = Repair("merge_duplicates", _("Merge the two sessions"), merge_duplicates)
 _METER = Repair("set_start_meter", _("Set the meter at the start"), set_start_meter, needs="meter_wh")
+_BRIDGE = Repair("bridge_meters", _("Add up the old and the new meter"), bridge_meters)
 _SHIFT = Repair("shift_times", _("Shift its times by the offset"), shift_times)
 
 REPAIRS: Mapping[ReviewCode, tuple[Repair, ...]] = {
@@ -339,7 +355,7 @@ REPAIRS: Mapping[ReviewCode, tuple[Repair, ...]] = {
     ReviewCode.BAD_TIME: (_ACCEPT, _VOID),
     ReviewCode.METER_BACKWARDS: (_METER, _ACCEPT, _VOID),
     ReviewCode.METER_JUMP: (_METER, _ACCEPT, _VOID),
-    ReviewCode.METER_CHANGED: (_METER, _ACCEPT, _VOID),
+    ReviewCode.METER_CHANGED: (_BRIDGE, _METER, _ACCEPT, _VOID),
     ReviewCode.NO_STOP: (_CLOSE, _VOID),
     ReviewCode.ORPHAN_STOP: (_ATTACH, _ACCEPT),
     ReviewCode.MAYBE_SAME_START: (_MERGE, _ACCEPT, _VOID),

@@ -21,53 +21,14 @@ def iso(at: dt.datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-class World:
-    """Stations 1 and 2 of one operator, two connectors of 22 kW each, one card. `now` is when messages arrive."""
+class Charger:
+    """A charger's habits. `now` is when its messages arrive."""
 
-    def __init__(self, **station: Any) -> None:
-        self.now = START
-        session_ids, transaction_ids = itertools.count(1000), itertools.count(1)
-        self.facts = Facts(new_session_id=lambda: next(session_ids), new_transaction_id=lambda: next(transaction_ids))
-        for pk in (1, 2):
-            connectors = {
-                number: ConnectorFacts(number, 22_000 if number else 0, number or None) for number in range(3)
-            }
-            values = {"unknown_cards": "refuse", "clock_offset_s": None, "booted_at": None} | station
-            self.facts.stations[pk] = StationFacts(
-                id=pk, operator_id=OPERATOR, location_id=1, host_id=None, connectors=connectors, **values
-            )
-        self.add_card(CARD)
-        self.readings: dict[tuple[Any, ...], ReadingRow] = {}
-        self.doubts: dict[tuple[int, str], Doubt] = {}
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self._sequence = itertools.count(1)
-
-    def add_card(self, uid: str, **values: Any) -> TokenFacts:
-        card: dict[str, Any] = {"state": "active", "expires_at": None, "organisation_id": None, "holder_id": None}
-        card |= {"byte_order": "as_printed"} | values
-        token = TokenFacts(id=len(self.facts.tokens) + 1, uid=uid, **card)
-        self.facts.tokens[OPERATOR, uid] = token
-        return token
+    now = START
 
     def send(self, action: str, *, station: int = 1, **payload: Any) -> dict[str, Any]:
         """What the charger is answered."""
-        body, repairs = hot.read(action, payload, self.now)
-        return hot.write(action, self.decide(body, station=station, repairs=repairs).reply, self.now)
-
-    def decide(self, body: Body, *, station: int = 1, repairs: tuple[str, ...] = ()) -> Decision:
-        message = Message(station, OPERATOR, 1, next(self._sequence), self.now, body, repairs)
-        decision = decisions.decide(message, self.facts, self.now)
-        self.facts.apply(decision, station)
-        for row in decision.readings:
-            self.readings.setdefault((row.at, row.station_id, row.connector_number, row.digest), row)
-        open_once = {(doubt.session_id, doubt.code) for doubt in self.doubts.values() if doubt.session_id is not None}
-        for doubt in decision.doubts:
-            if (doubt.session_id, doubt.code) not in open_once:
-                self.doubts.setdefault((station, doubt.key), doubt)
-        self.events.extend(decision.events)
-        return decision
-
-    # --- a charger's habits ---
+        raise NotImplementedError
 
     def start(
         self, *, connector: int = 1, card: str = CARD, at: Any = None, meter: Any = 1000, station: int = 1
@@ -110,15 +71,61 @@ class World:
     def boot(self, *, station: int = 1) -> None:
         self.send("BootNotification", station=station, chargePointVendor="V", chargePointModel="M")
 
+    def wait(self, **time: float) -> dt.datetime:
+        self.now += dt.timedelta(**time)
+        return self.now
+
+
+class World(Charger):
+    """Stations 1 and 2 of one operator, two connectors of 22 kW each, one card."""
+
+    def __init__(self, **station: Any) -> None:
+        session_ids, transaction_ids = itertools.count(1000), itertools.count(1)
+        self.facts = Facts(new_session_id=lambda: next(session_ids), new_transaction_id=lambda: next(transaction_ids))
+        for pk in (1, 2):
+            connectors = {
+                number: ConnectorFacts(number, 22_000 if number else 0, number or None) for number in range(3)
+            }
+            values = {"unknown_cards": "refuse", "clock_offset_s": None, "booted_at": None} | station
+            self.facts.stations[pk] = StationFacts(
+                id=pk, operator_id=OPERATOR, location_id=1, host_id=None, connectors=connectors, **values
+            )
+        self.add_card(CARD)
+        self.readings: dict[tuple[Any, ...], ReadingRow] = {}
+        self.doubts: dict[tuple[int, str], Doubt] = {}
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self._sequence = itertools.count(1)
+
+    def add_card(self, uid: str, **values: Any) -> TokenFacts:
+        card: dict[str, Any] = {"state": "active", "expires_at": None, "organisation_id": None, "holder_id": None}
+        card |= {"byte_order": "as_printed"} | values
+        token = TokenFacts(id=len(self.facts.tokens) + 1, uid=uid, **card)
+        self.facts.tokens[OPERATOR, uid] = token
+        return token
+
+    def send(self, action: str, *, station: int = 1, **payload: Any) -> dict[str, Any]:
+        """What the charger is answered."""
+        body, repairs = hot.read(action, payload, self.now)
+        return hot.write(action, self.decide(body, station=station, repairs=repairs).reply, self.now)
+
+    def decide(self, body: Body, *, station: int = 1, repairs: tuple[str, ...] = ()) -> Decision:
+        message = Message(station, OPERATOR, 1, next(self._sequence), self.now, body, repairs)
+        decision = decisions.decide(message, self.facts, self.now)
+        self.facts.apply(decision, station)
+        for row in decision.readings:
+            self.readings.setdefault((row.at, row.station_id, row.connector_number, row.digest), row)
+        open_once = {(doubt.session_id, doubt.code) for doubt in self.doubts.values() if doubt.session_id is not None}
+        for doubt in decision.doubts:
+            if (doubt.session_id, doubt.code) not in open_once:
+                self.doubts.setdefault((station, doubt.key), doubt)
+        self.events.extend(decision.events)
+        return decision
+
     def lose(
         self, action: str, *, key: str = "k" * 32, connector: int = 1, quarantined: bool = False
     ) -> dict[str, Any]:
         body = Unreadable(action, connector, "boom", key, CARD, quarantined)
         return hot.write(action, self.decide(body).reply, self.now)
-
-    def wait(self, **time: float) -> dt.datetime:
-        self.now += dt.timedelta(**time)
-        return self.now
 
     # --- what is known afterwards ---
 

@@ -7,7 +7,7 @@ from tests.factories.accounts import TenantFactory
 
 
 class TokenFactory(TenantFactory):
-    uid = factory.Sequence(lambda n: f"04{n:012X}")
+    uid = factory.Sequence(lambda n: f"04{n + 1:012X}")  # not all zeros, which would be a reader's padding
 
     class Meta:
         model = Token
