@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from apps.accounts.models import AuditEntry
 from apps.core.actor import Actor, Kind
+from apps.installations.baseline import WANTED
 from apps.installations.commands import OWNER_GONE, RULES
 from apps.installations.models import Command, CommandState
 from apps.installations.services import close_overdue_commands, request_command
@@ -57,6 +60,37 @@ def test_a_command_is_queued_with_its_deadline_counted_from_its_creation(ours, a
         assert command.deadline_at >= NOW + dt.timedelta(days=1)
     else:
         assert command.deadline_at == NOW + dt.timedelta(seconds=30)
+
+
+def documented(first_cell):
+    """Rows of the table in docs/ocpp.md whose header begins with `first_cell`."""
+    lines = (settings.BASE_DIR / "docs" / "ocpp.md").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first_cell} |")) + 2
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+
+
+def in_words(time):
+    seconds = int(time.total_seconds()) if time else 0
+    for unit, size in (("day", 86400), ("min", 60), ("s", 1)):
+        if seconds and not seconds % size:
+            count = seconds // size
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+    return "at once"
+
+
+def test_the_documented_rules_are_the_rules():
+    rules = {
+        action: (
+            "yes" if rule.needs_reason else "no",
+            "yes" if rule.waits else "no",
+            in_words(rule.delivery),
+            in_words(rule.effect) + (f" (scheduled: {in_words(rule.scheduled)})" if rule.scheduled else ""),
+        )
+        for action, rule in RULES.items()
+    }
+    assert {row[0]: (*row[1:4], row[5]) for row in documented("Command")} == rules
+    assert dict(documented("Key")) == {key: wanted.candidates[0] for key, wanted in WANTED.items()}
 
 
 def test_a_command_says_who_and_why_in_the_audit_trail_of_the_charger(ours):
