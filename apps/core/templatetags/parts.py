@@ -63,6 +63,15 @@ def at_place(at: dt.datetime | None, zone: str) -> str:
 
 
 @register.filter
+def exact_at_place(at: dt.datetime | None, zone: str) -> str:
+    """The same to the second, as evidence is read: `2026-11-21 14:30:05 CET`."""
+    if at is None:
+        return UNKNOWN
+    local = at.astimezone(_zone(zone))
+    return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
+
+
+@register.filter
 def lasted(seconds: int | None) -> str:
     """Seconds → "1:05 h"."""
     if seconds is None:
