@@ -41,11 +41,10 @@ def ensure_operator_key(*, operator_id: int) -> OperatorKey:
 
 def rotate_operator_key(*, actor: Actor, now: dt.datetime, overlap: dt.timedelta = URL_KEY_OVERLAP) -> OperatorKey:
     """A new key for the charger URL; chargers that use an older one have `overlap` to be moved. PermissionDenied."""
-    if actor.operator_id is None or not actor.can("ocpp.add_operatorkey"):
-        raise PermissionDenied
+    operator_id = _require(actor, "ocpp.add_operatorkey", actor.operator_id)
     with transaction.atomic():
         _shorten(OperatorKey.objects.visible_to(actor), now + overlap)
-        key = OperatorKey.objects.create(operator_id=actor.operator_id, key=keys.new_url_key())
+        key = OperatorKey.objects.create(operator_id=operator_id, key=keys.new_url_key())
         record_audit(
             actor=actor,
             action="operator_key.rotated",
@@ -63,8 +62,7 @@ def issue_station_key(
     Returns the key, which is not kept in clear. Raises ValidationError (a weak key, too long an overlap),
     PermissionDenied.
     """
-    if not actor.can("installations.change_chargingstation", organisation_id=station.location.host_id):
-        raise PermissionDenied
+    _require(actor, "installations.change_chargingstation", station.operator_id, station.location.host_id)
     if not 0 <= overlap_h <= MAX_OVERLAP_H:
         raise ValidationError({"overlap_h": _("0 to 720 hours.")})
     return _issue_key(actor, station, now, overlap_h, secret)
@@ -96,8 +94,7 @@ def adopt_refusal(
 
     Raises ValidationError (it is known by now, its identity is unusable), PermissionDenied.
     """
-    if not actor.can("ocpp.adopt_handshakerefusal"):
-        raise PermissionDenied
+    _require(actor, "ocpp.adopt_handshakerefusal", refusal.operator_id)
     with transaction.atomic():
         station, secret = register_station(
             actor=actor, location=location, identity=refusal.identity, now=now, name=name
@@ -112,6 +109,15 @@ def adopt_refusal(
             after={"address": refusal.address, "tries": refusal.count},
         )
     return station, secret
+
+
+def _require(actor: Actor, permission: str, operator_id: int | None, host_id: int | None = None) -> int:
+    """The actor's operator, if it is the row's and the actor may do this there."""
+    if operator_id is None or actor.operator_id != operator_id:
+        raise PermissionDenied
+    if not actor.can(permission, organisation_id=host_id):
+        raise PermissionDenied
+    return operator_id
 
 
 def _issue_key(actor: Actor, station: ChargingStation, now: dt.datetime, overlap_h: int, secret: str) -> str:
