@@ -17,8 +17,8 @@ from apps.core import live as hints
 from apps.core.actor import Actor
 from apps.installations.models import Command, ConfigurationValue, StationState
 from apps.installations.services import request_command
-from apps.installations.tasks import begin_baselines
 from apps.ocpp.models import Frame
+from tests.factories.tasks import run_tasks
 from tests.ocpp import live
 from tests.ocpp.live import connected, wait_for
 
@@ -267,8 +267,8 @@ def test_g18_a_reset_is_done_when_the_charger_is_back(server, tenant):
 def test_the_baseline_is_read_compared_and_set_once_after_a_boot(charging):
     charger, station = charging
     charger.call("BootNotification", {"chargePointVendor": "Acme", "chargePointModel": "One"})
-    begin_baselines([{"station_id": station.pk, "operator_id": station.operator_id}])
-    begin_baselines([{"station_id": station.pk, "operator_id": station.operator_id}])
+    charger.call("BootNotification", {"chargePointVendor": "Acme", "chargePointModel": "One"})
+    assert run_tasks() >= 2
     keys = [
         {"key": "MeterValueSampleInterval", "readonly": False, "value": "0"},
         {"key": "MeterValuesSampledData", "readonly": False, "value": "Energy.Active.Import.Register"},
