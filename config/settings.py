@@ -314,7 +314,11 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "bolt",
     "SITE_URL": None,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("favicon.svg")}],
-    "STYLES": [lambda _request: static("backoffice/backoffice.css")],
+    "STYLES": [
+        lambda _request: static("voltdesk/tokens.css"),
+        lambda _request: static("backoffice/backoffice.css"),
+        lambda _request: static("voltdesk/backoffice.css"),
+    ],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "8px",

@@ -22,6 +22,7 @@ from django.utils.translation import gettext
 from apps.accounts import selectors, services
 from apps.accounts.models import AuditEntry, Operator
 from apps.backoffice import navigation
+from apps.backoffice.dashboard import dashboard_of
 from apps.core.admin import Changes, ModelAdmin, PlatformAdmin, SearchResult, Site
 
 # The shortcut by content type reads any tenant's row; passwords and codes are allauth's pages.
@@ -66,7 +67,7 @@ class BackofficeSite(Site):
         match = request.resolver_match
         model_admin = getattr(match.func, "model_admin", None) if match else None
         if getattr(request.user, "platform_role", "") and not actor.platform:
-            if isinstance(model_admin, PlatformAdmin) or not self.has_permission(request):
+            if isinstance(model_admin, PlatformAdmin) or actor.is_anonymous:
                 context = {**self.each_context(request), "title": gettext("A second factor is needed here")}
                 return render(request, "backoffice/second_factor.html", context, status=403)
         elif isinstance(model_admin, PlatformAdmin) and not actor.platform:
@@ -123,7 +124,11 @@ class BackofficeSite(Site):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         steps = navigation.start_steps(request)
-        return super().index(request, {"title": navigation.HOME, "steps": steps, **(extra_context or {})})
+        context: dict[str, Any] = {"title": navigation.HOME, "steps": steps, **(extra_context or {})}
+        operator = navigation.operator_context(request).get("operator")
+        if operator is not None:
+            context |= dashboard_of(request.actor, operator)
+        return super().index(request, context)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The command palette: pages by name, rows by their search fields. Nothing of it is cached: the theme's own

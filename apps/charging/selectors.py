@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
@@ -135,7 +136,13 @@ def charging_now(actor: Actor, *, since: dt.datetime) -> ChargingNow:
         .exclude(state=SessionState.VOID)
         .aggregate(
             sessions=Count("pk"),
-            energy=Sum(Coalesce(F("meter_stop_wh") - F("meter_start_wh"), F("live__energy_wh"))),
+            energy=Sum(
+                Coalesce(
+                    F("meter_stop_wh") - F("meter_start_wh"),
+                    F("live__energy_wh"),
+                    output_field=models.BigIntegerField(),
+                )
+            ),
         )
     )
     return ChargingNow(

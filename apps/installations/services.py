@@ -142,6 +142,54 @@ def archive_station(*, actor: Actor, station: ChargingStation, now: dt.datetime,
     live.touch(f"operator.{station.operator_id}", f"station.{station.pk}")
 
 
+def restore_station(*, actor: Actor, station: ChargingStation, why: str) -> None:
+    """Take an archived charger back into use, with what was archived together with it. Raises ValidationError where its
+    identity was given to another charger meanwhile."""
+    _require(actor, "installations.change_chargingstation", station.location.host_id)
+    _require_reason(why)
+    archived_at, station.archived_at = station.archived_at, None
+    with transaction.atomic():
+        station.validate_constraints()
+        for rows in (EVSE.objects.visible_to(actor), Connector.objects.visible_to(actor)):
+            rows.filter(station=station, archived_at=archived_at).update(archived_at=None)
+        station.save(update_fields=["archived_at"])
+        record_audit(
+            actor=actor, action="station.restored", target=station, after={"identity": station.identity}, why=why
+        )
+    live.touch(f"operator.{station.operator_id}", f"station.{station.pk}")
+
+
+def confirm_connector(*, actor: Actor, connector: Connector, why: str) -> None:
+    """Say that the data of a connector which the charger reported were checked."""
+    _require(actor, "installations.change_connector", connector.station.location.host_id)
+    with transaction.atomic():
+        record_audit(
+            actor=actor,
+            action="connector.checked",
+            target=connector,
+            before={"found_at": connector.found_at and connector.found_at.isoformat()},
+            why=why,
+        )
+        connector.found_at = None
+        connector.save(update_fields=["found_at"])
+    live.touch(f"operator.{connector.operator_id}")
+
+
+def trace_station(*, actor: Actor, station: ChargingStation, until: dt.datetime | None) -> None:
+    """Let heartbeats of a charger enter its frame log until then; None: no longer."""
+    _require(actor, "installations.change_chargingstation", station.location.host_id)
+    before, station.traced_until = station.traced_until, until
+    with transaction.atomic():
+        station.save(update_fields=["traced_until"])
+        record_audit(
+            actor=actor,
+            action="station.traced",
+            target=station,
+            before={"until": before and before.isoformat()},
+            after={"until": until and until.isoformat()},
+        )
+
+
 def assign_hardware(
     *, actor: Actor, station: ChargingStation, unit: HardwareUnit, at: dt.datetime, why: str = ""
 ) -> HardwareAssignment:

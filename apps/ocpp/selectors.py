@@ -120,6 +120,16 @@ def refusals(actor: Actor, *, since: dt.datetime, limit: int) -> list[HandshakeR
     return list(rows.order_by("-last_at")[:limit])
 
 
+def refusal_by_id(actor: Actor, public_id: str) -> HandshakeRefusal | None:
+    """One refused connection by its public id, typed by anybody."""
+    try:
+        wanted = uuid.UUID(public_id)
+    except ValueError:
+        return None
+    found: HandshakeRefusal | None = HandshakeRefusal.objects.visible_to(actor).filter(public_id=wanted).first()
+    return found
+
+
 def repairs_counted(actor: Actor, station: ChargingStation) -> list[RepairCount]:
     """How often which repair was made to the charger's messages, the most frequent first."""
     return list(RepairCount.objects.visible_to(actor).filter(station=station).order_by("-count", "name"))

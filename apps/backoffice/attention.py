@@ -1,0 +1,234 @@
+"""What needs somebody now: rows that the apps' selectors found, as lines with a next step, by site, the worst first."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.charging import selectors as charging
+from apps.core.actor import Actor
+from apps.installations import selectors as installations
+from apps.notifications import selectors as notifications
+from apps.ocpp import selectors as ocpp
+
+RECENT = dt.timedelta(hours=24)
+FOUND_PER_KIND = 200
+SITES_SHOWN = 40
+LINES_PER_SITE = 6
+
+# The order of harm: drivers cannot charge; nobody knows whether they can; money waits; a charger stands outside.
+FAULTED, OFFLINE, HELD, REFUSED, COMMAND, FOUND, MAIL = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing to do. `status` is what the chip shows, `code` the small print, `step` the words on the link."""
+
+    harm: int
+    status: str
+    word: str
+    what: str
+    detail: str
+    code: str
+    since: dt.datetime | None
+    step: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The lines of one place, the worst first; `hidden` more are not shown. Without a place: the operator's own."""
+
+    name: str
+    link: str
+    lines: tuple[Line, ...]
+    hidden: int
+
+    @property
+    def harm(self) -> tuple[int, int]:
+        return (self.lines[0].harm, -len(self.lines) - self.hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """All of it: how many lines there are, and the sites that are shown."""
+
+    count: int
+    sites: tuple[Site, ...]
+
+
+_Found = tuple[int | None, str, Line]
+
+
+def attention(actor: Actor, *, now: dt.datetime) -> Attention:
+    """What needs somebody, of all that `actor` may see. A bounded number of queries, whatever the size."""
+    by_place: dict[tuple[int | None, str], list[Line]] = defaultdict(list)
+    count = 0
+    for location_id, name, line in _found(actor, now):
+        by_place[location_id, name].append(line)
+        count += 1
+    sites = [_site(location_id, name, lines) for (location_id, name), lines in by_place.items()]
+    return Attention(count=count, sites=tuple(sorted(sites, key=lambda site: site.harm)[:SITES_SHOWN]))
+
+
+def _site(location_id: int | None, name: str, lines: list[Line]) -> Site:
+    worst = sorted(lines, key=lambda line: (line.harm, line.since is None, line.since))
+    link = reverse("admin:installations_location_change", args=[location_id]) if location_id else ""
+    return Site(
+        name=name or _("No place yet"),
+        link=link,
+        lines=tuple(worst[:LINES_PER_SITE]),
+        hidden=max(len(worst) - LINES_PER_SITE, 0),
+    )
+
+
+def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
+    if actor.can("installations.view_chargingstation"):
+        yield from _faults(installations.faults(actor, limit=FOUND_PER_KIND))
+        yield from _absences(installations.absences(actor, limit=FOUND_PER_KIND))
+        yield from _found_connectors(installations.found_connectors(actor, limit=FOUND_PER_KIND))
+        yield from _commands(installations.failed_commands(actor, since=now - RECENT, limit=FOUND_PER_KIND))
+    if actor.can("charging.view_reviewitem"):
+        yield from _held(charging.held_by_location(actor, limit=FOUND_PER_KIND))
+    if actor.can("ocpp.view_handshakerefusal"):
+        yield from _refusals(actor, now)
+    if actor.can("notifications.view_mail"):
+        yield from _mails(notifications.failed_mails(actor, since=now - RECENT))
+
+
+def _faults(rows: Iterable[installations.Fault]) -> Iterator[_Found]:
+    for row in rows:
+        where = _("%(charger)s, connector %(number)s") % {"charger": row.station, "number": row.connector}
+        yield (
+            row.location_id,
+            row.location,
+            Line(
+                FAULTED,
+                "Faulted",
+                _("faulted"),
+                where if row.connector else row.station,
+                row.error_info or _("The charger says that it cannot charge here."),
+                "" if row.error_code == "NoError" else row.error_code,
+                row.since,
+                _("Look, then reset it"),
+                _station(row.station_id),
+            ),
+        )
+
+
+def _absences(rows: Iterable[installations.Absence]) -> Iterator[_Found]:
+    for row in rows:
+        line = Line(
+            OFFLINE,
+            "Offline",
+            _("offline"),
+            row.station,
+            _("Last connection: %(reason)s.") % {"reason": row.reason} if row.reason else _("It is not connected."),
+            "",
+            row.since,
+            _("See its connections"),
+            reverse("backoffice:station_history", args=[row.station_id]),
+        )
+        yield row.location_id, row.location, line
+
+
+def _held(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
+    for row in rows:
+        what = ngettext("%(count)s session waits for a decision", "%(count)s sessions wait for a decision", row.count)
+        query = f"?code={row.code}" + (f"&station__location__id__exact={row.location_id}" if row.location_id else "")
+        line = Line(
+            HELD,
+            "Preparing",
+            _("to decide"),
+            what % {"count": row.count},
+            row.doubt,
+            "",
+            row.oldest,
+            _("Decide"),
+            reverse("admin:charging_reviewitem_changelist") + query,
+        )
+        yield row.location_id, row.location, line
+
+
+def _refusals(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
+    rows = ocpp.refusals(actor, since=now - RECENT, limit=FOUND_PER_KIND)
+    for row, told in zip(rows, ocpp.describe_refusals(rows), strict=True):
+        tries = ngettext("%(count)s try", "%(count)s tries", row.count) % {"count": row.count}
+        line = Line(
+            REFUSED,
+            "Unknown",
+            _("refused"),
+            row.identity,
+            f"{told.reason} {told.remedy}",
+            f"{row.address} · {tries}",
+            row.last_at,
+            _("Adopt it") if told.adoptable else _("See why"),
+            _adoption(row.public_id)
+            if told.adoptable and actor.can("ocpp.adopt_handshakerefusal")
+            else reverse("admin:ocpp_handshakerefusal_change", args=[row.pk]),
+        )
+        place = row.station.location if row.station else None
+        yield (place.pk if place else None), (place.name if place else _("Unknown chargers")), line
+
+
+def _commands(rows: Iterable[installations.FailedCommand]) -> Iterator[_Found]:
+    for row in rows:
+        line = Line(
+            COMMAND,
+            "SuspendedEVSE",
+            row.state_label,
+            _("%(action)s at %(charger)s") % {"action": row.action, "charger": row.station},
+            _(row.detail) if row.detail else "",
+            "",
+            row.at,
+            _("Look and ask again"),
+            _station(row.station_id) + "#commands",
+        )
+        yield row.location_id, row.location, line
+
+
+def _found_connectors(rows: Iterable[installations.FoundConnector]) -> Iterator[_Found]:
+    for row in rows:
+        line = Line(
+            FOUND,
+            "Unknown",
+            _("to check"),
+            _("%(charger)s, connector %(number)s") % {"charger": row.station, "number": row.number},
+            _("The charger reported this connector; the inventory lacked it. Its power and standard are guesses."),
+            "",
+            row.found_at,
+            _("Check its data"),
+            reverse("admin:installations_connector_change", args=[row.connector_id]),
+        )
+        yield row.location_id, row.location, line
+
+
+def _mails(count: int) -> Iterator[_Found]:
+    if count:
+        what = ngettext("%(count)s e-mail could not be sent", "%(count)s e-mails could not be sent", count)
+        line = Line(
+            MAIL,
+            "Unknown",
+            _("not sent"),
+            what % {"count": count},
+            _("The people they were for do not know yet."),
+            "",
+            None,
+            _("See them"),
+            reverse("admin:notifications_mail_changelist") + "?state__exact=failed",
+        )
+        yield None, _("Messages"), line
+
+
+def _station(station_id: int) -> str:
+    return reverse("backoffice:station", args=[station_id])
+
+
+def _adoption(refusal: object) -> str:
+    return f"{reverse('backoffice:add_station')}?refusal={refusal}"

@@ -1,0 +1,90 @@
+"""The page that an operations person keeps open all day: what the apps' selectors say, put together."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.accounts.models import Operator
+from apps.backoffice.attention import Attention, attention
+from apps.charging.selectors import ChargingNow, charging_now
+from apps.core import live
+from apps.core.actor import Actor
+from apps.core.templatetags.parts import status_chip
+from apps.installations.selectors import Condition, station_conditions
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many chargers are in one condition, the list of them, and their piece of a bar that is 100 wide."""
+
+    condition: Condition
+    count: int
+    link: str
+    tone: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    chargers: int
+    shares: tuple[Share, ...]
+    charging: ChargingNow | None
+    attention: Attention
+    zone: str
+    now: dt.datetime
+
+
+def dashboard_of(actor: Actor, operator: Operator) -> dict[str, Any]:
+    """Template context of the first page: `dashboard`, and its live part's `topics` and `token`."""
+    now = timezone.now()
+    topic = f"operator.{operator.pk}"
+    return {
+        "dashboard": _dashboard(actor, operator, now),
+        "topics": topic,
+        "token": live.sign([topic]),
+    }
+
+
+def _dashboard(actor: Actor, operator: Operator, now: dt.datetime) -> Dashboard:
+    midnight = now.astimezone(ZoneInfo(operator.time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    conditions = Counter(station_conditions(actor).values() if actor.can(_CHARGERS) else ())
+    total = sum(conditions.values())
+    return Dashboard(
+        chargers=total,
+        shares=tuple(_shares(conditions, total)),
+        charging=charging_now(actor, since=midnight) if actor.can("charging.view_session") else None,
+        attention=attention(actor, now=now),
+        zone=operator.time_zone,
+        now=now,
+    )
+
+
+def _shares(conditions: Counter[Condition], total: int) -> Iterator[Share]:
+    x = 0.0
+    for one in Condition:
+        if count := conditions[one]:
+            width = 100 * count / total
+            yield Share(one, count, _list_of(one), status_chip(one.value, one.label)["tone"], x, width)
+            x += width
+
+
+_CHARGERS = "installations.view_chargingstation"
+_QUERIES = {
+    Condition.OFFLINE: "online=no",
+    Condition.NEVER: "online=never",
+    Condition.PREPARING: "online=yes&status=Preparing",
+}
+
+
+def _list_of(condition: Condition) -> str:
+    query = _QUERIES.get(condition, f"online=yes&status={condition.value}")
+    return f"{reverse('admin:installations_chargingstation_changelist')}?{query}"

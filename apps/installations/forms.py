@@ -1,0 +1,69 @@
+"""Forms of the back office's installation pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
+from apps.installations.models import HardwareUnit, Location
+
+HOURS_KEYS = frozenset({"twentyfourseven", "regular_hours", "exceptional_openings", "exceptional_closings"})
+
+
+def zone_choices() -> list[tuple[str, str]]:
+    """IANA zones by name, without the aliases of their authors' own."""
+    return [(name, name.replace("_", " ")) for name in sorted(available_timezones()) if "/" in name or name == "UTC"]
+
+
+class LocationForm(forms.ModelForm):
+    time_zone = forms.ChoiceField(label=_("time zone"), choices=zone_choices, widget=SelectWidget)
+
+    class Meta:
+        model = Location
+        fields = (
+            *("name", "street", "postal_code", "city", "country", "latitude", "longitude", "time_zone"),
+            *("opening_hours", "publish", "host", "seller", "unknown_cards"),
+        )
+
+    def clean_country(self) -> str:
+        return str(self.cleaned_data["country"]).upper()
+
+    def clean_opening_hours(self) -> dict[str, Any]:
+        """OCPI 2.2.1 8.4.14: an object that says either round the clock or which regular hours."""
+        hours = self.cleaned_data["opening_hours"] or {}
+        if not isinstance(hours, dict) or set(hours) - HOURS_KEYS:
+            raise ValidationError(_('These are no OCPI hours. Write {"twentyfourseven": true} if it never closes.'))
+        return dict(hours)
+
+
+class HardwareForm(ReasonForm):
+    """Which unit hangs at a charger, and from when."""
+
+    serial = forms.CharField(
+        label=_("Serial number"),
+        max_length=60,
+        help_text=_("Of a unit that is listed under hardware units."),
+        widget=TextInputWidget,
+    )
+    at = forms.DateTimeField(
+        label=_("From"),
+        required=False,
+        help_text=_("UTC, such as 2026-11-21 14:30. Empty: from now on."),
+        widget=TextInputWidget,
+    )
+    unit: HardwareUnit
+
+    def clean_serial(self) -> str:
+        serial: str = self.cleaned_data["serial"].strip()
+        found = list(HardwareUnit.objects.visible_to(self.request.actor).filter(serial=serial)[:2])
+        if not found:
+            raise ValidationError(_("There is no hardware unit of this serial number. Add it first."))
+        if len(found) > 1:
+            raise ValidationError(_("Several makers use this serial number. Give the units distinct numbers first."))
+        self.unit = found[0]
+        return serial
