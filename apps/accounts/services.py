@@ -267,8 +267,10 @@ def create_api_key(
     scopes: Collection[str],
     organisation: Organisation | None = None,
     expires_at: dt.datetime | None = None,
+    secret: str = "",
 ) -> tuple[ApiKey, str]:
     """A machine's key with a part of the creator's rights → the row, and the secret, which is shown this once.
+    The secret is random, unless one is given (40 hex digits, whose first ten are shown).
 
     Raises `CannotGrantRole` where the creator lacks one of the scopes.
     """
@@ -276,7 +278,8 @@ def create_api_key(
     foreign = actor.operator_id != operator.pk or (organisation is not None and organisation.operator_id != operator.pk)
     if foreign or not frozenset(scopes) <= held:
         raise CannotGrantRole(_("You can give only rights that you hold yourself."))
-    prefix, secret = secrets.token_hex(5), secrets.token_hex(20)
+    prefix = secret[:10] or secrets.token_hex(5)
+    secret = secret or secrets.token_hex(20)
     key = ApiKey(
         operator=operator,
         name=name.strip(),

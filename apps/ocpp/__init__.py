@@ -2,4 +2,5 @@
 
 Beside the usual files: `consumers` (the websocket shell), `frames` (reading and writing OCPP-J frames), `handshake`
 (who may connect), `inbox` (lanes and batches), `outbox` (commands), `gateway` (one process: lease, drain, database
-watch), `keys` (station passwords), `servers` (daphne and uvicorn), `simulator`, and one package a protocol version."""
+watch), `keys` (station passwords), `servers` (daphne and uvicorn), `simulator`, `demo`, and one package a protocol
+version."""

@@ -9,9 +9,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.ocpp.demo import demo_lives
 from apps.ocpp.simulator import Hardware, LiveClock, Profile, SimulatedCharger, live
 
 PLACE = "{n}"
+Life = tuple[SimulatedCharger, Profile, list[str]]
 
 
 class Command(BaseCommand):
@@ -19,7 +21,8 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--url", default="ws://127.0.0.1:8000/ocpp", help="up to and with the operator's key")
+        parser.add_argument("--url", help="up to and with the operator's key")
+        parser.add_argument("--demo", action="store_true", help="chargers of the demo, on this machine's PORT")
         parser.add_argument(
             "--station",
             action="append",
@@ -27,7 +30,7 @@ class Command(BaseCommand):
             metavar="IDENTITY:KEY",
             help="a charger; {n} in it is replaced by the numbers 1 to COUNT",
         )
-        parser.add_argument("--count", type=int, default=1, help="how many of each station that has {n}")
+        parser.add_argument("--count", type=int, help="how many of each station that has {n}, or of the demo (2)")
         parser.add_argument(
             "--profile",
             action="append",
@@ -40,15 +43,19 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same lives")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        chargers = [
-            self._charger(identity, key, options) for identity, key in _stations(options["station"], options["count"])
-        ]
-        if not chargers:
-            raise CommandError("Name a station: --station IDENTITY:KEY")
-        profiles = [Profile(name) for name in options["profile"] or ["good"]]
-        lives = [(one, profiles[number % len(profiles)]) for number, one in enumerate(chargers)]
+        lives = demo_lives(count=options["count"], speed=options["speed"]) if options["demo"] else self._lives(options)
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_run(lives, options["card"] or []))
+            asyncio.run(_run(lives))
+
+    def _lives(self, options: dict[str, Any]) -> list[Life]:
+        stations = _stations(options["station"], options["count"] or 1)
+        if not stations or not options["url"]:
+            raise CommandError("Name a station (--station IDENTITY:KEY) and where it connects (--url), or --demo.")
+        profiles = [Profile(name) for name in options["profile"] or ["good"]]
+        return [
+            (self._charger(identity, key, options), profiles[number % len(profiles)], options["card"] or [])
+            for number, (identity, key) in enumerate(stations)
+        ]
 
     def _charger(self, identity: str, key: str, options: dict[str, Any]) -> SimulatedCharger:
         return SimulatedCharger(
@@ -72,11 +79,11 @@ def _stations(named: list[str], count: int) -> list[tuple[str, str]]:
     return stations
 
 
-async def _run(lives: list[tuple[SimulatedCharger, Profile]], cards: list[str]) -> None:
+async def _run(lives: list[Life]) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     async with asyncio.TaskGroup() as tasks:
-        for charger, profile in lives:
+        for charger, profile, cards in lives:
             tasks.create_task(live(charger, profile, cards=cards))
