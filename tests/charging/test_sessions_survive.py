@@ -161,6 +161,19 @@ def test_a_replayed_start_is_judged_by_the_card_s_date_at_that_time(world: World
     assert world.codes() == []
 
 
+def test_a_replayed_start_is_not_concurrent_with_a_session_that_began_later(world: World):
+    world.start(station=1)
+    replayed = world.start(station=2, at=START - 2 * HOUR)
+    assert world.session(replayed).authorisation_status == "Accepted"
+    assert world.codes() == []
+
+
+def test_two_starts_with_one_card_at_once_are_concurrent_whatever_their_clocks_say(world: World):
+    world.start(station=1, at=START + MINUTE)
+    second = world.start(station=2, at=START)
+    assert world.session(second).authorisation_status == "ConcurrentTx"
+
+
 def test_a_meter_that_goes_backwards_during_a_session_is_reviewed(world: World):
     transaction = world.start(meter=100_000)
     world.wait(minutes=10)

@@ -10,11 +10,18 @@ from apps.installations.status import StationFacts
 
 
 def authorise(
-    uid: str, station: StationFacts, facts: Facts, moment: dt.datetime, *, connector: int | None = None
+    uid: str,
+    station: StationFacts,
+    facts: Facts,
+    moment: dt.datetime,
+    *,
+    connector: int | None = None,
+    replayed: bool = False,
 ) -> Verdict:
     """The one answer to "may this card charge here?" at `moment`, with its reason.
 
-    `connector` is where it charges or wants to: a session there does not count as another one.
+    `connector` is where it charges or wants to: a session there does not count as another one. Nor does one that began
+    after the moment of a `replayed` start.
     """
     token = find_token(uid, station.operator_id, facts.tokens)
     if token is None:
@@ -27,7 +34,7 @@ def authorise(
         return Verdict("Expired", "expired", token)
     for session in facts.busy.get(token.id, ()):
         same_place = session.station_id == station.id and connector in (None, session.connector_number)
-        if not same_place and session.started_at <= moment:
+        if not same_place and not (replayed and session.started_at > moment):
             return Verdict("ConcurrentTx", "concurrent", token, detail={"session": session.id})
     return Verdict("Accepted", "active", token)
 

@@ -33,8 +33,9 @@ def decide_started(message: Message, body: Started, facts: Facts) -> Decision:
     if last is not None and _is_same_start(last, body, station):
         return Decision(reply=_repeated(last, body, station, facts))
     at, possible = body.at.clamped(message.received_at)
-    moment = at if message.received_at - at > REPLAY_AGE else message.received_at
-    verdict = authorise(body.uid, station, facts, moment, connector=body.connector)
+    replayed = message.received_at - at > REPLAY_AGE
+    moment = at if replayed else message.received_at
+    verdict = authorise(body.uid, station, facts, moment, connector=body.connector, replayed=replayed)
     session = _new_session(message, station, facts, connector=body.connector, start_key=_key(body.start_key, known))
     session.started_at, session.started_sent = at, body.at.sent
     session.meter_start_wh, session.meter_start_sent = body.meter_wh, body.meter_sent
