@@ -80,6 +80,11 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "account/profile.html", {"form": form})
 
 
+def closed(request: HttpRequest) -> HttpResponse:
+    """A page of allauth's that is no page of ours."""
+    raise Http404(request.path)
+
+
 @require_safe
 def brand_css(request: HttpRequest) -> HttpResponse:
     """The brand's accents as custom properties; every other colour is in tokens.css."""

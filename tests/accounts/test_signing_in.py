@@ -58,6 +58,15 @@ def test_nobody_signs_up(client, ours, host):
 
 
 @pytest.mark.parametrize("host", [ADMIN, "amber.localhost"])
+def test_nobody_gives_themselves_another_address(client, ours, host):
+    client.force_login(ours.driver)
+    for path in ("/accounts/email/", "/accounts/confirm-email/"):
+        assert client.get(path, headers={"host": host}).status_code == 404
+        taken = {"email": "victim@example.org", "action_add": ""}
+        assert client.post(path, taken, headers={"host": host}).status_code == 404
+
+
+@pytest.mark.parametrize("host", [ADMIN, "amber.localhost"])
 def test_an_authenticator_app_is_set_up_and_then_asked_for(client, ours, host):
     sign_in(client, host, ours.owner.email)
     confirm = client.get("/accounts/2fa/totp/activate/", headers={"host": host}).headers["Location"]
