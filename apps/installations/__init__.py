@@ -1,4 +1,5 @@
 """What stands where: locations, charging stations, EVSEs, connectors, their hardware, live state and history.
 
 Beside the usual files: `status` (what a charger's status and boot mean for its live state, a pure function),
-`store` (what a gateway's batch loads and writes), `commands` (what may be asked of a charger, as data)."""
+`store` (what a gateway's batch loads and writes), `commands` (what may be asked of a charger, as data),
+`baseline` (the configuration that every charger should have, as data)."""

@@ -388,14 +388,22 @@ def _store_answer(command: Command, answer: Answered, at: dt.datetime) -> None:
             answered = services.answer_command(
                 command=command, state=outcome.state, detail=outcome.detail, answer=_kept(answer), now=at
             )
-            if answered and command.action == "GetConfiguration" and isinstance(answer, frames.Result):
-                reported, unknown = v16.read_configuration(answer.payload)
-                services.store_configuration(command=command, reported=reported, unknown=unknown, now=at)
+            if answered:
+                _keep_configuration(command, outcome, answer, at)
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # one answer that cannot be kept must not hold up the others
         logger.exception("the answer to command %s could not be stored", command.pk)
         services.lose_commands(ids=[command.pk], detail=NOT_STORED, ask_again=False, now=at)
+
+
+def _keep_configuration(command: Command, outcome: v16.Outcome, answer: Answered, at: dt.datetime) -> None:
+    """What the answer says of the charger's configuration, if that was asked."""
+    if command.action == "ChangeConfiguration":
+        services.note_configuration_change(command=command, state=outcome.state, detail=outcome.detail, now=at)
+    elif command.action == "GetConfiguration" and isinstance(answer, frames.Result):
+        reported, unknown = v16.read_configuration(answer.payload)
+        services.store_configuration(command=command, reported=reported, unknown=unknown, now=at)
 
 
 def _kept(answer: Answered) -> dict[str, Any]:

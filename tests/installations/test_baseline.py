@@ -29,6 +29,8 @@ def answer(command, state, detail="", *, now=NOW):
     Command.objects.unscoped("test").filter(pk=command.pk).update(state=CommandState.SENT, message_id="m")
     command.message_id = "m"
     assert services.answer_command(command=command, state=state, detail=detail, answer={}, now=now)
+    if command.action == "ChangeConfiguration":
+        services.note_configuration_change(command=command, state=state, detail=detail, now=now)
 
 
 def report(command, values, *, readonly=(), unknown=(), now=NOW):

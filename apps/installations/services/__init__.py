@@ -1,0 +1,47 @@
+"""Every change to locations, chargers and their hardware, and what we ask of chargers."""
+
+from apps.installations.services.commands import (
+    answer_command,
+    close_overdue_commands,
+    finish_commands,
+    lose_commands,
+    request_command,
+    return_commands,
+)
+from apps.installations.services.configuration import (
+    begin_baseline,
+    note_configuration_change,
+    store_configuration,
+)
+from apps.installations.services.stations import (
+    ConnectorSpec,
+    add_connector,
+    archive_station,
+    assign_hardware,
+    confirm_connector,
+    create_location,
+    create_station,
+    restore_station,
+    trace_station,
+)
+
+__all__ = [
+    "ConnectorSpec",
+    "add_connector",
+    "answer_command",
+    "archive_station",
+    "assign_hardware",
+    "begin_baseline",
+    "close_overdue_commands",
+    "confirm_connector",
+    "create_location",
+    "create_station",
+    "finish_commands",
+    "lose_commands",
+    "note_configuration_change",
+    "request_command",
+    "restore_station",
+    "return_commands",
+    "store_configuration",
+    "trace_station",
+]
