@@ -8,13 +8,16 @@ BIN := $(VENV)/bin
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --quiet --python-version 3.12
 
-.PHONY: help run test lint soak lock messages
+.PHONY: help run demo test lint soak lock messages
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: $(VENV)/.runtime ## Start Voltdesk on this machine (PORT=8000, HOST=127.0.0.1)
 	@exec $(BIN)/python -m config.supervisor
+
+demo: $(VENV)/.runtime ## Make the demo data anew; what the embedded database holds is deleted
+	@exec $(BIN)/python manage.py demo --reset
 
 test: $(VENV)/.dev ## Everything that proves the project
 	@exec $(BIN)/python tests/run.py

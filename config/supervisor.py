@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -49,10 +50,16 @@ def main() -> int:
 def processes() -> list[Process]:
     """What an embedded installation runs."""
     from django.core.management import call_command
+    from django.db import connections
 
+    from apps.ocpp.demo import demo_guide
+
+    chargers = [Process("chargers", lambda: call_command("simulate", demo=True))] if demo_guide() else []
+    connections.close_all()
     return [
         Process("web", lambda: call_command("serve", host=HOST, port=PORT)),
         Process("tasks", lambda: call_command("qcluster")),
+        *chargers,
     ]
 
 
@@ -73,6 +80,11 @@ def set_up() -> None:
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         print("Preparing the database", flush=True)
         call_command("migrate", interactive=False, verbosity=0)
+    from apps.accounts.models import Operator
+
+    if "DATABASE_URL" not in os.environ and not Operator.objects.exists():
+        connections.close_all()
+        subprocess.run([sys.executable, "manage.py", "demo"], check=True)
     connections.close_all()
 
 
@@ -121,12 +133,14 @@ def welcome(seconds: float) -> str:
     from django.db import connections
 
     from apps.accounts.models import Brand, User
+    from apps.ocpp.demo import demo_guide
 
     brands = Brand.objects.unscoped("where to click, for whoever started this").order_by("host")
     lines = [f"Voltdesk is ready after {seconds:.1f} s. Ctrl-C ends it.", ""]
     lines.append(f"  Back office     http://{settings.ADMIN_HOST}:{PORT}/")
     lines += [f"  {brand.name[:14]:15} http://{brand.host}:{PORT}/" for brand in brands]
     lines.append(f"  Chargers        ws://{settings.CHARGER_HOST}:{PORT}/ocpp/<operator key>/<identity>")
+    lines += [f"  {label:15} {text}" for label, text in demo_guide()]
     if not User.objects.exists():
         lines += ["", "  Nobody can sign in yet: .venv/bin/python manage.py create_operator makes the first operator."]
     connections.close_all()
