@@ -8,6 +8,7 @@ from apps.charging import services
 from apps.charging.events import SESSION_ENDED
 from apps.core import events
 from apps.core.events import Payload
+from apps.core.schedules import every
 
 
 @events.on(SESSION_ENDED)
@@ -18,6 +19,7 @@ def settle_no_stop_items(payloads: list[Payload]) -> None:
     )
 
 
+@every(minutes=10)
 def open_no_stop_items() -> None:
-    """Scheduled: sessions that have waited for their final data for a day."""
+    """Sessions that have waited for their final data for a day."""
     services.open_no_stop_items(now=dt.datetime.now(dt.UTC))

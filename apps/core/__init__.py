@@ -2,5 +2,6 @@
 
 No tables. Nothing lives here that fewer than three apps use. Beside the usual files:
 `actor` (who acts), `energy` (unit arithmetic), `live` (hints to open pages), `bulk` (one statement a
-table, on both databases), `timeseries` (monthly partitions), `middleware` (content security by host).
+table, on both databases), `timeseries` (monthly partitions), `schedules` (work that
+runs again and again), `middleware` (content security by host).
 """

@@ -1,5 +1,8 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
+
+from apps.core.schedules import write_schedules
 
 
 class CoreConfig(AppConfig):
@@ -9,3 +12,4 @@ class CoreConfig(AppConfig):
         # Declared names first, so that a subscriber may name any app's event.
         autodiscover_modules("events")
         autodiscover_modules("tasks")
+        post_migrate.connect(write_schedules, sender=self, dispatch_uid="schedules")

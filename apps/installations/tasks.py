@@ -6,6 +6,7 @@ import datetime as dt
 
 from apps.core import events
 from apps.core.events import Payload
+from apps.core.schedules import every
 from apps.installations import services
 from apps.installations.events import STATION_BOOTED
 
@@ -18,6 +19,7 @@ def begin_baselines(payloads: list[Payload]) -> None:
         services.begin_baseline(station_id=station_id, now=now)
 
 
+@every(minutes=1)
 def close_overdue_commands() -> None:
-    """Scheduled: commands whose deadline passed while no gateway ran."""
+    """Commands whose deadline passed while no gateway ran."""
     services.close_overdue_commands(now=dt.datetime.now(dt.UTC))

@@ -281,6 +281,7 @@ def _unreadable(call: Call, error: BaseException) -> Unreadable:
         error=repr(error)[:500],
         key=hashlib.blake2b(call.action.encode() + content, digest_size=16).hexdigest(),
         uid=uid[:40] if isinstance(uid, str) else "",
+        quarantined=isinstance(error, Refused),
     )
 
 

@@ -7,6 +7,7 @@ import datetime as dt
 from apps.accounts.events import OPERATOR_CREATED
 from apps.core import events
 from apps.core.events import Payload
+from apps.core.schedules import every
 from apps.ocpp import services
 
 
@@ -17,11 +18,13 @@ def make_operator_keys(payloads: list[Payload]) -> None:
         services.ensure_operator_key(operator_id=payload["operator_id"])
 
 
+@every(minutes=1)
 def sweep_leases() -> None:
-    """Scheduled: stations of gateways that were lost are offline, also where no gateway is left to say so."""
+    """Stations of gateways that were lost are offline, also where no gateway is left to say so."""
     services.sweep_leases(now=dt.datetime.now(dt.UTC))
 
 
+@every(hours=24)
 def clean_refusals() -> None:
-    """Scheduled: refused connections are kept for 30 days."""
+    """Refused connections are kept for 30 days."""
     services.clean_refusals(now=dt.datetime.now(dt.UTC))
