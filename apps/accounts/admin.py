@@ -38,8 +38,6 @@ from apps.core.admin import (
     reason_action,
 )
 
-API_APPS = ("installations", "cards", "charging", "ocpp")
-
 
 @admin.register(Organisation)
 class OrganisationAdmin(ModelAdmin):
@@ -47,6 +45,7 @@ class OrganisationAdmin(ModelAdmin):
     search_fields = ("name",)
     ordering = ("name",)
     fields = ("name", "language")
+    empty_text = _("Fleets, site hosts, towns: whoever has chargers, cards or drivers with you.")
 
 
 @admin.register(Seller)
@@ -168,6 +167,7 @@ class InvitationAdmin(ModelAdmin):
     fields = ("email", "role", "organisation", "brand")
     autocomplete_fields = ("organisation",)
     actions_detail = ("resend", "revoke")
+    empty_text = _("Invite colleagues, or the people of an organisation, by e-mail.")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.fields, *self.readonly_fields) if obj else self.fields
@@ -252,6 +252,7 @@ class ApiKeyAdmin(ModelAdmin):
     readonly_fields = ("prefix", "created_at", "revoked_at", "last_used_at")
     autocomplete_fields = ("organisation",)
     actions_detail = ("rotate", "revoke")
+    empty_text = _("A key lets a program of yours or a customer's read and act through the API.")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.fields, *self.readonly_fields) if obj else self.fields
@@ -264,7 +265,7 @@ class ApiKeyAdmin(ModelAdmin):
         if "scopes" in form.base_fields:
             held = selectors.held_permissions(request.actor)
             form.base_fields["scopes"].choices = [
-                (name, name) for name in sorted(held) if name.partition(".")[0] in API_APPS
+                (name, text) for name, text in permissions.API_SCOPES.items() if name in held
             ]
         return form
 

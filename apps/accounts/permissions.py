@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import Any
 
 from django.apps import apps
 from django.db import models
@@ -44,6 +45,22 @@ PLATFORM_ONLY = (
     "ocpp.*_gatewaylease",
     "ocpp.*_strangerrefusal",
 )
+
+# What an API key may hold, in the words of the page on which it is made.
+API_SCOPES: dict[str, Any] = {
+    "installations.view_location": _("read locations"),
+    "installations.view_chargingstation": _("read chargers and their live state"),
+    "installations.add_chargingstation": _("add chargers"),
+    "installations.view_command": _("read commands"),
+    "installations.command_chargingstation": _("send commands to chargers"),
+    "cards.view_token": _("read cards"),
+    "cards.add_token": _("add cards"),
+    "cards.block_token": _("block cards"),
+    "charging.view_session": _("read sessions"),
+    "charging.view_reading": _("read the readings of sessions"),
+    "charging.view_reviewitem": _("read the review queue"),
+    "ocpp.view_handshakerefusal": _("read refused connections"),
+}
 
 _VIEW = ("installations.view_*", "cards.view_*", "charging.view_*", "ocpp.view_*", "accounts.view_organisation")
 

@@ -76,6 +76,8 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str]]]] = [
         ],
     ),
 ]
+# Pages that are reached from a charger's own.
+ELSEWHERE = frozenset({"installations.EVSE", "installations.Connector", "installations.Boot"})
 _ICONS = {label: icon for _title, pages in GROUPS for _name, icon, label in pages}
 
 

@@ -9,6 +9,7 @@ actor's operator before it is validated, and what was done is told to the site (
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar, cast
@@ -123,9 +124,9 @@ class Owned:
             instance.operator_id = self.operator_id  # type: ignore[assignment]
 
     def _get_validation_exclusions(self) -> set[str]:
-        # Django checks no constraint that names a field outside the form; ours all name the operator.
+        # Django checks no constraint that names a field outside the form; ours name the operator and rows in use.
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        return excluded - {"operator"}
+        return excluded - {"operator", "archived_at"}
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -294,10 +295,13 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
     """
 
     audited_by_service: ClassVar[bool] = False
+    # What belongs here and how to begin, shown while the list is empty.
+    empty_text: Any = ""
     # The theme's own checks look permissions up in a table that is not used here, and may not exist yet.
     checks_class = ModelAdminChecks
     actions: Sequence[Any] = ()
     actions_detail: Sequence[Any] = ()
+    change_form_outer_before_template = "backoffice/archived.html"
     compressed_fields = True
     list_filter_submit = True
     list_filter_sheet = False
@@ -580,4 +584,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset | models.QuerySet):
         return [plain(one) for one in value]
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return str(value)

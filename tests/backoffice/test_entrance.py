@@ -146,6 +146,15 @@ def test_without_a_second_factor_a_platform_role_reaches_no_other_operator(platf
     assert str(rival.operator) not in client.get("/").content.decode()
 
 
+def test_without_a_second_factor_platform_staff_choose_among_their_own_operators(platform_owner, rival, desk):
+    MembershipFactory(operator=rival.operator, user=platform_owner, role=Role.VIEWER)
+    OperatorFactory(name="Quarry")
+    client = desk(platform_owner)
+    response = client.get("/")
+    assert response.url.startswith("/choose-operator/")
+    assert "Quarry" not in client.get(response.url).content.decode()
+
+
 def test_platform_staff_without_any_operator_see_the_way_to_a_second_factor(db, desk):
     alone = User.objects.create_user("alone@example.org", PASSWORD, platform_role=PlatformRole.OWNER)
     response = desk(alone).get("/")

@@ -23,6 +23,10 @@ LOOSE_MODELS = [AuditEntry, *(model for model in apps.get_models() if issubclass
 MODELS = [*TENANT_MODELS, *LOOSE_MODELS]
 
 
+# Text columns whose values code takes for its own words.
+WORDS = {"ocpp.HandshakeRefusal.reason": "unknown_station"}
+
+
 def rows_of(tenant: Tenant, model: type[models.Model]) -> models.QuerySet[Any]:
     return model.everything.filter(operator_id=tenant.operator.pk)
 
@@ -55,6 +59,7 @@ def text_columns(model: type[models.Model]) -> list[models.Field]:
         and not field.primary_key
         and (field.max_length or 1000) >= 16
         and field.name not in ("host", "time_zone", "event", "kind")
+        and f"{model._meta.label}.{field.name}" not in WORDS
     ]
 
 
@@ -92,6 +97,8 @@ def _value(tenant: Tenant, model: type[models.Model], field: models.Field) -> An
     if isinstance(field, models.BigIntegerField) and field.name in ("station_id", "session_id"):
         names = {"station_id": "installations.ChargingStation", "session_id": "charging.Session"}
         return a_row(tenant, apps.get_model(names[field.name])).pk
+    if (word := WORDS.get(f"{model._meta.label}.{field.name}")) is not None:
+        return word
     if field.choices:
         return next(value for value, _label in field.flatchoices if value)
     for kind, value in _PLAIN:
