@@ -140,9 +140,9 @@ class Outbox:
         try:
             async with asyncio.timeout(timeout):
                 await self.turn()
-        except (OperationalError, InterfaceError, TimeoutError):
-            logger.warning("commands in flight could not be closed; another gateway does it")
-        await self.loop.run_in_executor(self._thread, _disconnect)
+                await self.loop.run_in_executor(self._thread, _disconnect)
+        except Exception:  # the drain goes on: another gateway closes what is left
+            logger.exception("commands in flight could not be closed")
         self._thread.shutdown(wait=False)
 
     # --- sockets ---
@@ -196,6 +196,8 @@ class Outbox:
 
     def _next(self, slot: Slot) -> None:
         """The charger is idle: its next ask goes out at once, its next command with the next turn."""
+        if slot.flight is not None:  # what was settled was a late answer
+            return
         if not slot.asks:
             self.ring()
             return
@@ -312,7 +314,7 @@ class Outbox:
             services.lose_commands(ids=ids, detail=detail, ask_again=detail != NO_ANSWER, now=now)
         services.return_commands(commands=news.unsent)
         if sweeps:
-            services.close_overdue_commands(now=now)
+            _sweep(now)
         commands = self._open_commands()
         orphans = [one.pk for one in commands if _is_orphan(one)]
         services.lose_commands(ids=orphans, detail=SOCKET_LOST, ask_again=True, now=now)
@@ -327,6 +329,13 @@ class Outbox:
             .select_related("station__state")
             .order_by("created_at", "pk")[:MAX_SEEN]
         )
+
+
+def _sweep(now: dt.datetime) -> None:
+    """What no connection of ours leads to: effects at chargers that went offline, and deadlines."""
+    accepted = Command.objects.unscoped("every gateway sweeps for all").filter(state=CommandState.ACCEPTED)
+    services.finish_commands(commands=v16.with_effect(list(accepted)), now=now)
+    services.close_overdue_commands(now=now)
 
 
 def _in_state(commands: list[Command], state: CommandState) -> list[Command]:

@@ -241,6 +241,41 @@ def test_g18_a_late_answer_replaces_the_unknown_outcome_once(tenant, clock):
     run.close()
 
 
+def test_g18_a_late_answer_does_not_let_a_second_call_into_flight(tenant, clock):
+    run = Run(clock, answer_within=dt.timedelta(seconds=0.2))
+    ask(tenant, "ClearCache", {})
+    ask(tenant, "GetConfiguration", {})
+    socket = connect(tenant)
+    run.outbox.attach(socket)
+    run.turn()
+    run.wait(0.25)
+    run.turn()
+
+    async def read():
+        return run.outbox.ask(socket.station_id, "TriggerMessage", {"requestedMessage": "Heartbeat"})
+
+    run.loop.run_until_complete(read())
+    assert run.answer(socket, {"status": "Accepted"}, number=0)
+    assert [message[2] for message in socket.sent] == ["ClearCache", "GetConfiguration"]
+    run.answer(socket, {})
+    assert [message[2] for message in socket.sent] == ["ClearCache", "GetConfiguration", "TriggerMessage"]
+    run.close()
+
+
+def test_g18_an_effect_is_seen_though_the_charger_went_offline(tenant, clock, run):
+    command = ask(tenant, "ChangeAvailability", {"connectorId": 1, "type": "Inoperative"})
+    socket = connect(tenant)
+    run.outbox.attach(socket)
+    run.turn()
+    run.answer(socket, {"status": "Accepted"})
+    run.outbox.detach(socket)
+    StationState.objects.unscoped("test").filter(station=tenant.station).update(online=False)
+    ConnectorState.objects.unscoped("test").update(status="Unavailable")
+    clock.move(minutes=10)
+    run.turn()
+    assert row(command).state == "done"
+
+
 def test_g18_a_broken_socket_leaves_the_outcome_unknown_and_a_read_is_asked_again(tenant, clock, run):
     read = ask(tenant, "GetConfiguration", {})
     socket = connect(tenant)
