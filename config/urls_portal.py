@@ -12,3 +12,4 @@ urlpatterns = [
     path("", include("apps.portal.urls")),
 ]
 handler404 = "apps.portal.views.not_found"
+handler500 = "apps.portal.views.server_error"

@@ -121,6 +121,11 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return render(request, "portal/not_found.html", status=404)
 
 
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """The portal's 500."""
+    return render(request, "portal/server_error.html", status=500)
+
+
 def _recent(request: HttpRequest, **where: Any) -> list[Any]:
     return session_rows(request.actor, visible_sessions(request.actor).filter(**where)[:RECENT_SESSIONS])
 

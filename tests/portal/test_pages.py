@@ -249,6 +249,18 @@ def test_what_chargers_and_people_write_is_text(manager, ours):
         assert "&lt;/script&gt;&lt;b&gt;{{7*7}}" in page, path
 
 
+def test_a_failure_is_told_in_plain_words(manager, ours, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("apps.portal.views.selectors.overview", fail)
+    manager.raise_request_exception = False
+    page = manager.get("/", headers=HOST)
+    assert page.status_code == 500
+    assert "The error is on our side" in page.text
+    assert "secret detail" not in page.text
+
+
 @pytest.mark.parametrize("path", ["/", "/sessions/", "/accounts/login/"])
 def test_pages_carry_no_inline_code_and_a_strict_policy(manager, ours, path):
     if "login" in path:
