@@ -219,7 +219,6 @@ class ChargingStationAdmin(ModelAdmin):
     list_display = ("charger", "identity", "location", "model", "condition", "connector_statuses", "last_seen")
     list_display_links = None
     list_filter = (OnlineFilter, ConnectorStatusFilter, ("location", RelatedFilter), ("model", RelatedFilter))
-    list_select_related = ("location", "model")
     search_fields = ("identity", "name", "hardware__unit__serial")
     search_help_text = _("Identity, name or serial number")
     ordering = ("location__name", "identity")
@@ -229,7 +228,8 @@ class ChargingStationAdmin(ModelAdmin):
     actions_detail = ("live_page", "assign_hardware")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ChargingStation]:
-        return with_condition(super().get_queryset(request))
+        # Not list_select_related: Django leaves that out where the rows follow a relation already.
+        return with_condition(super().get_queryset(request)).select_related("location", "model")
 
     @display(description=_("charger"), ordering="name")
     def charger(self, station: ChargingStation) -> SafeString:
