@@ -88,7 +88,7 @@ class Condition(models.TextChoices):
     """A charger in one word: what its connectors do, unless it is not there. In the order of harm."""
 
     FAULTED = "Faulted", _("faulted")
-    OFFLINE = "offline", _("offline")
+    OFFLINE = "Offline", _("offline")
     NEVER = "never", _("never connected")
     UNAVAILABLE = "Unavailable", _("out of service")
     UNKNOWN = "Unknown", _("unknown")
