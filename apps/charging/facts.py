@@ -284,16 +284,19 @@ class Decision:
 
 @dataclass(slots=True)
 class Facts:
-    """What the batch knows. `sessions_by_key`: (station id, start key without number); `open_sessions`: (station id,
-    connector number), newest first; `busy`: token id → its running sessions; `stops`: (station id, end and meter as
-    sent) → the session that they ended, for ends that name none; `undated`: (station id, connector, digest) of stored
-    readings whose time could not be. The two functions draw durable ids."""
+    """What the batch knows.
+
+    `sessions_by_key`: (station id, start key without number). `open_sessions`: station id → its sessions without end,
+    newest first. `busy`: token id → its running sessions. `stops`: (station id, end and meter as sent) → the session
+    that they ended, for ends that name none. `undated`: (station id, connector, digest) of stored readings whose time
+    could not be. The two functions draw durable ids.
+    """
 
     stations: dict[int, StationFacts] = field(default_factory=dict)
     tokens: dict[tuple[int, str], TokenFacts] = field(default_factory=dict)
     sessions_by_key: dict[tuple[int, str], list[SessionFacts]] = field(default_factory=dict)
     sessions_by_transaction: dict[int, SessionFacts] = field(default_factory=dict)
-    open_sessions: dict[tuple[int, int], list[SessionFacts]] = field(default_factory=dict)
+    open_sessions: dict[int, list[SessionFacts]] = field(default_factory=dict)
     busy: dict[int, list[SessionFacts]] = field(default_factory=dict)
     stops: dict[tuple[int, str, str], SessionFacts] = field(default_factory=dict)
     undated: set[tuple[int, int, int]] = field(default_factory=set)
@@ -322,7 +325,7 @@ class Facts:
         if session.transaction_id is not None:
             self.sessions_by_transaction[session.transaction_id] = session
         if session.is_open:
-            self.open_sessions.setdefault((session.station_id, session.connector_number), []).insert(0, session)
+            self.open_sessions.setdefault(session.station_id, []).insert(0, session)
         if session.token_id is not None and session.state == "active":
             self.busy.setdefault(session.token_id, []).append(session)
 
@@ -334,7 +337,7 @@ class Facts:
         if session.ended_sent:
             self.stops[session.station_id, session.ended_sent, session.meter_stop_sent] = session
         if not session.is_open:
-            siblings = self.open_sessions.get((session.station_id, session.connector_number), [])
+            siblings = self.open_sessions.get(session.station_id, [])
             if session in siblings:
                 siblings.remove(session)
         if session.token_id is not None and session.state != "active":

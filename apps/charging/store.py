@@ -181,13 +181,15 @@ class Wanted:
     clockless_at: set[int] = field(default_factory=set)
     open_at: set[int] = field(default_factory=set)
     ends: list[tuple[int, Ended]] = field(default_factory=list)
+    named: list[tuple[int, Measured]] = field(default_factory=list)
     undated: set[int] = field(default_factory=set)
 
     def add(self, message: Message) -> None:
         body = message.body
         self.stations.add(message.station_id)
         if isinstance(body, Measured):
-            self._add_transaction(body.transaction_id, message.station_id)
+            self._add_transaction(body.transaction_id)
+            self.named.append((message.station_id, body))
         elif isinstance(body, Authorise):
             self._add_uid(message.operator_id, body.uid)
         elif isinstance(body, Started):
@@ -197,7 +199,8 @@ class Wanted:
                 self.clockless_keys.add(body.start_key)
                 self.clockless_at.add(message.station_id)
         elif isinstance(body, Ended):
-            self._add_transaction(body.transaction_id, message.station_id)
+            self._add_transaction(body.transaction_id)
+            self._add_uid(message.operator_id, body.uid or "")
             self.ends.append((message.station_id, body))
             self.open_at.add(message.station_id)
             self.lock_stations = True
@@ -208,16 +211,27 @@ class Wanted:
         if isinstance(body, Measured | Ended) and "bad_time" in message.repairs:
             self.undated.update(meter.digest(element, dated=False) for element in body.elements)
 
+    def add_places(self, sessions: Iterable[SessionFacts]) -> None:
+        """Readings that do not name a session of their own place belong to what is open there."""
+        own = {session.transaction_id: session for session in sessions}
+        for station_id, body in self.named:
+            session = own.get(body.transaction_id)
+            if session is None or session.station_id != station_id or session.connector_number != body.connector:
+                self.open_at.add(station_id)
+
+    def lost_ends(self, sessions: Iterable[SessionFacts]) -> list[tuple[int, Ended]]:
+        """Ends that name no session of their station."""
+        own = {(session.station_id, session.transaction_id) for session in sessions}
+        return [(station_id, body) for station_id, body in self.ends if (station_id, body.transaction_id) not in own]
+
     def _add_uid(self, operator_id: int, uid: str) -> None:
         normal = normalise(uid)
         self.operators.add(operator_id)
         self.uids.update(filter(None, (normal, reversed_bytes(normal))))
 
-    def _add_transaction(self, transaction_id: int | None, station_id: int) -> None:
+    def _add_transaction(self, transaction_id: int | None) -> None:
         if transaction_id is not None and 0 < transaction_id < 2**31:
             self.transactions.add(transaction_id)
-        else:
-            self.open_at.add(station_id)
 
     def _add_start(self, station_id: int, start_key: str) -> None:
         self.starting.add(station_id)
@@ -269,8 +283,8 @@ def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted
     load(_BY_TRANSACTION, sorted(wanted.transactions))
     load(_BY_START_KEY, sorted(wanted.starting), sorted(wanted.start_keys))
     load(_BY_BASE_KEY, sorted(wanted.clockless_at), sorted(wanted.clockless_keys))
-    known = {session.transaction_id for session in found.values()}
-    lost = [(station_id, body) for station_id, body in wanted.ends if body.transaction_id not in known]
+    wanted.add_places(found.values())
+    lost = wanted.lost_ends(found.values())
     load(
         _BY_END,
         sorted({station_id for station_id, _body in lost}),
@@ -297,7 +311,7 @@ def _index(facts: Facts, session: SessionFacts) -> None:
     if session.transaction_id is not None:
         facts.sessions_by_transaction[session.transaction_id] = session
     if session.state in ("active", "awaiting"):
-        siblings = facts.open_sessions.setdefault((session.station_id, session.connector_number), [])
+        siblings = facts.open_sessions.setdefault(session.station_id, [])
         siblings.append(session)
         siblings.sort(key=lambda one: one.id, reverse=True)
     if session.token_id is not None and session.state == "active":

@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 
+from apps.cards.services import block_token
 from apps.charging.models import Authorisation, Reading, ReviewItem, Session
 from apps.installations.models import Connector, Location, StationState
 from tests.charging.stored import Stored
@@ -202,6 +203,26 @@ def test_the_clock_s_offset_is_measured_on_the_connection_and_reviewed(charger, 
     assert charger.session(transaction).start_offset_s == 1200.0
     assert charger.codes() == ["clock_offset"]
     assert StationState.objects.unscoped("test").get(station=ours.station).clock_offset_s == 1200.0
+
+
+def test_readings_with_a_foreign_transaction_id_belong_to_the_connector_s_running_session(charger, ours, rival):
+    foreign = Stored(rival).start(card=rival.token.uid)
+    other = charger.start(card="FFFFFFFF", station=2)
+    own = charger.start(card=ours.token.uid)
+    charger.wait(minutes=10)
+    for number, transaction in enumerate((foreign, other, 2**31 - 1, 0, None)):
+        charger.measure(1500 + number, transaction=transaction)
+    assert charger.read_by(own) == [1500, 1501, 1502, 1503, 1504]
+    assert charger.read_by(other) == []
+
+
+def test_the_card_that_ends_a_session_is_answered_as_it_stands(charger, ours, system):
+    transaction = charger.start(card=ours.token.uid)
+    block_token(actor=system, token=ours.token, why="employee left")
+    charger.wait(minutes=10)
+    answer = charger.stop(transaction, idTag=ours.token.uid)
+    assert answer == {"idTagInfo": {"status": "Blocked"}}
+    assert charger.session(transaction).state == "ended"
 
 
 def test_hostile_text_is_stored_as_text(charger):

@@ -26,16 +26,24 @@ def authorise(
     token = find_token(uid, station.operator_id, facts.tokens)
     if token is None:
         return _unknown_card(station)
+    verdict = judge_card(token, moment)
+    if not verdict.accepted:
+        return verdict
+    for session in facts.busy.get(token.id, ()):
+        same_place = session.station_id == station.id and connector in (None, session.connector_number)
+        if not same_place and not (replayed and session.started_at > moment):
+            return Verdict("ConcurrentTx", "concurrent", token, detail={"session": session.id})
+    return verdict
+
+
+def judge_card(token: TokenFacts, moment: dt.datetime) -> Verdict:
+    """What follows from the card's own state and date."""
     if token.state in ("ordered", "shipped"):
         return Verdict("Invalid", "not_active", token)
     if token.state in ("blocked", "lost"):
         return Verdict("Blocked", token.state, token)
     if token.expires_at is not None and token.expires_at <= moment:
         return Verdict("Expired", "expired", token)
-    for session in facts.busy.get(token.id, ()):
-        same_place = session.station_id == station.id and connector in (None, session.connector_number)
-        if not same_place and not (replayed and session.started_at > moment):
-            return Verdict("ConcurrentTx", "concurrent", token, detail={"session": session.id})
     return Verdict("Accepted", "active", token)
 
 

@@ -6,12 +6,11 @@ import datetime as dt
 from typing import Any
 
 from apps.cards.uid import normalise
-from apps.charging.decisions.cards import authorise, find_token
+from apps.charging.decisions.cards import find_token, judge_card
 from apps.charging.decisions.common import doubt, doubt_clock, event_ids, plain
 from apps.charging.decisions.readings import Live, keep_readings, own_session
 from apps.charging.events import SESSION_ENDED
 from apps.charging.facts import (
-    EARLIEST,
     Decision,
     Doubt,
     Ended,
@@ -27,7 +26,7 @@ from apps.installations.status import StationFacts
 
 def decide_ended(message: Message, body: Ended, facts: Facts) -> Decision:
     station = facts.stations[message.station_id]
-    decision = Decision(reply=Reply(_verdict_at_end(body, station, facts)))
+    decision = Decision(reply=Reply(_verdict_at_end(body, message, facts)))
     at, possible = body.at.clamped(message.received_at)
     session = own_session(body.transaction_id, station.id, facts) or _match_end(body, at, station, facts)
     if session is None:
@@ -43,10 +42,10 @@ def decide_ended(message: Message, body: Ended, facts: Facts) -> Decision:
     return decision
 
 
-def _verdict_at_end(body: Ended, station: StationFacts, facts: Facts) -> Verdict | None:
-    """What the charger may remember of a card that it knows; whether that card stops the session is its business."""
-    token = find_token(body.uid, station.operator_id, facts.tokens) if body.uid else None
-    return authorise(body.uid, station, Facts(tokens=facts.tokens), EARLIEST) if token and body.uid else None
+def _verdict_at_end(body: Ended, message: Message, facts: Facts) -> Verdict | None:
+    """What the charger may remember of a card that we know; whether that card stops the session is its business."""
+    token = find_token(body.uid, message.operator_id, facts.tokens) if body.uid else None
+    return judge_card(token, message.received_at) if token is not None else None
 
 
 def _match_end(body: Ended, at: dt.datetime, station: StationFacts, facts: Facts) -> SessionFacts | None:
@@ -54,9 +53,7 @@ def _match_end(body: Ended, at: dt.datetime, station: StationFacts, facts: Facts
     began before it, with the same card and no higher register."""
     fitting = [
         session
-        for (station_id, _connector), sessions in facts.open_sessions.items()
-        if station_id == station.id
-        for session in sessions
+        for session in facts.open_sessions.get(station.id, ())
         if session.started_at <= at
         and (session.meter_start_wh is None or session.meter_start_wh <= body.meter_wh)
         and (not body.uid or not session.uid or normalise(body.uid) == session.uid)

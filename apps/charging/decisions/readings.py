@@ -45,8 +45,8 @@ def own_session(transaction_id: int | None, station_id: int, facts: Facts) -> Se
 
 
 def _active_session(station_id: int, connector: int, facts: Facts) -> SessionFacts | None:
-    for session in facts.open_sessions.get((station_id, connector), ()):
-        if session.state == "active":
+    for session in facts.open_sessions.get(station_id, ()):
+        if session.state == "active" and session.connector_number == connector:
             return session
     return None
 

@@ -107,8 +107,8 @@ def _open(decision: Decision, session: SessionFacts, message: Message, facts: Fa
     decision.session = session
     find_connector(decision, session.connector_number, facts.stations[message.station_id])
     replayed = message.received_at - session.started_at > REPLAY_AGE
-    for other in facts.open_sessions.get((session.station_id, session.connector_number), ()):
-        if other.state != "active":
+    for other in facts.open_sessions.get(session.station_id, ()):
+        if other.state != "active" or other.connector_number != session.connector_number:
             continue
         older, newer = (session, other) if replayed and session.started_at < other.started_at else (other, session)
         if older is other:
@@ -130,10 +130,9 @@ def _doubt_card(decision: Decision, session: SessionFacts, verdict: Verdict) -> 
 def decide_booted(message: Message, facts: Facts) -> Decision:
     """Sessions that were running wait for their final data."""
     decision = Decision(booted_at=message.received_at)
-    for (station_id, _connector), sessions in facts.open_sessions.items():
-        for session in sessions if station_id == message.station_id else ():
-            if session.state == "active" and session.start_received_at < message.received_at:
-                decision.changes.append(await_end(session, message.received_at))
+    for session in facts.open_sessions.get(message.station_id, ()):
+        if session.state == "active" and session.start_received_at < message.received_at:
+            decision.changes.append(await_end(session, message.received_at))
     return decision
 
 
