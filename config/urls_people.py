@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from apps.accounts import views
 
 urlpatterns = [
-    path("invitation/<str:token>/", views.invitation, name="invitation"),
+    path("invited/<str:token>/", views.invitation, name="invitation"),
     path("profile/", views.profile, name="profile"),
     # An address is proven by an invitation; nobody gives themselves another one.
     re_path(r"^(?:confirm-)?email/", views.closed),
