@@ -25,7 +25,7 @@ from apps.core.actor import Actor
 from apps.core.events import publish
 
 NO_STOP_AFTER = dt.timedelta(hours=24)
-OPEN = (SessionState.ACTIVE, SessionState.AWAITING)
+WAITING = (ReviewCode.NO_STOP, ReviewCode.REPLACED)  # doubts that an end settles
 _WATCHED = ("state", "started_at", "meter_start_wh", "ended_at", "meter_stop_wh")
 
 
@@ -39,6 +39,7 @@ class Case:
 
     item: ReviewItem
     session: Session | None
+    other: Session | None
     actor: Actor
     why: str
     now: dt.datetime
@@ -100,7 +101,7 @@ def close_at_last_reading(*, item: ReviewItem, actor: Actor, why: str = "") -> R
         session.state = SessionState.ENDED
         session.save(update_fields=["ended_at", "meter_stop_wh", "state"])
         SessionLive.objects.unscoped("live figures of the locked session").filter(session=session).update(power_w=0)
-        _settle_others(case, "close_at_last_reading", codes=(ReviewCode.NO_STOP,))
+        _settle_others(case, "close_at_last_reading", codes=WAITING)
         publish(events.SESSION_ENDED, **_ids(session))
         return case.item
 
@@ -115,8 +116,10 @@ def attach_orphan_stop(*, item: ReviewItem, actor: Actor, session: Session | Non
 def merge_duplicates(*, item: ReviewItem, actor: Actor, why: str = "") -> ReviewItem:
     """Two sessions are one. The one with an end stays, else the newer, which the charger speaks of; it takes the
     earlier start and the readings, the other one is void."""
-    with _case(item, actor, why, "merge_duplicates") as case:
-        kept, other = case.its_session, _locked_session(case.item.evidence.get("other"), actor)
+    with _case(item, actor, why, "merge_duplicates", also=item.evidence.get("other")) as case:
+        kept, other = case.its_session, case.other
+        if other is None:
+            raise CannotRepair(_("The other session is not known."))
         if kept.ended_at is not None and other.ended_at is not None:
             raise CannotRepair(_("Both sessions have an end."))
         if SessionState.VOID in (kept.state, other.state):
@@ -198,10 +201,10 @@ def open_no_stop_items(*, now: dt.datetime) -> int:
     return len(items)
 
 
-def settle_no_stop_items(*, session_ids: set[int], now: dt.datetime) -> None:
+def settle_waiting_items(*, session_ids: set[int], now: dt.datetime) -> None:
     """The end of these sessions came after all."""
     ReviewItem.objects.unscoped("sessions of one batch").filter(
-        session_id__in=session_ids, code=ReviewCode.NO_STOP, state=ReviewState.OPEN, session__state=SessionState.ENDED
+        session_id__in=session_ids, code__in=WAITING, state=ReviewState.OPEN, session__state=SessionState.ENDED
     ).update(state=ReviewState.RESOLVED, resolution="ended", resolved_at=now)
 
 
@@ -209,20 +212,23 @@ def settle_no_stop_items(*, session_ids: set[int], now: dt.datetime) -> None:
 
 
 @contextmanager
-def _case(item: ReviewItem, actor: Actor, why: str, repair: str, session: Session | None = None) -> Iterator[Case]:
-    """Lock the item and its session, let the repair work, then resolve the item and write the audit entry."""
+def _case(
+    item: ReviewItem, actor: Actor, why: str, repair: str, session: Session | None = None, also: int | None = None
+) -> Iterator[Case]:
+    """Lock the item and its session (and one more), let the repair work, then resolve and audit."""
     if not actor.can("charging.repair_session"):
         raise PermissionDenied
     items = ReviewItem.objects.visible_to(actor)
     with transaction.atomic():
-        # The session is locked before its item, as the gateway does.
+        # Sessions are locked in key order and before the item, as the gateway does.
         session_id = session.pk if session is not None else items.values_list("session_id", flat=True).get(pk=item.pk)
-        locked = _locked_session(session_id, actor) if session_id is not None else None
+        sessions = _lock_sessions(actor, session_id, also)
+        locked = sessions[session_id] if session_id is not None else None
         found = items.select_for_update(no_key=True).get(pk=item.pk)
         if found.state != ReviewState.OPEN:
             raise CannotRepair(_("This item is resolved already."))
         before = _figures(locked)
-        case = Case(found, locked, actor, why, dt.datetime.now(dt.UTC))
+        case = Case(found, locked, sessions.get(also), actor, why, dt.datetime.now(dt.UTC))
         yield case
         _resolve(found, case, repair)
         if locked is not None:
@@ -239,9 +245,14 @@ def _case(item: ReviewItem, actor: Actor, why: str, repair: str, session: Sessio
         )
 
 
-def _locked_session(session_id: int | None, actor: Actor) -> Session:
-    session: Session = Session.objects.visible_to(actor).select_for_update(no_key=True).get(pk=session_id)
-    return session
+def _lock_sessions(actor: Actor, *session_ids: int | None) -> dict[int | None, Session]:
+    """The sessions by id. Raises Session.DoesNotExist where the actor does not see one of them."""
+    wanted = sorted({pk for pk in session_ids if pk is not None})
+    rows = Session.objects.visible_to(actor).select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    found: dict[int | None, Session] = {session.pk: session for session in rows}
+    if len(found) < len(wanted):
+        raise Session.DoesNotExist
+    return found
 
 
 def _resolve(item: ReviewItem, case: Case, repair: str) -> None:

@@ -12,9 +12,9 @@ from apps.core.schedules import every
 
 
 @events.on(SESSION_ENDED)
-def settle_no_stop_items(payloads: list[Payload]) -> None:
-    """An end that came late settles the doubt that it would never come."""
-    services.settle_no_stop_items(
+def settle_waiting_items(payloads: list[Payload]) -> None:
+    """An end that came late settles the doubts whether it would come."""
+    services.settle_waiting_items(
         session_ids={payload["session_id"] for payload in payloads}, now=dt.datetime.now(dt.UTC)
     )
 

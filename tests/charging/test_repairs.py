@@ -15,6 +15,7 @@ from apps.core.actor import Actor, Kind
 from apps.installations.models import StationState
 from tests.charging.stored import Stored
 from tests.charging.world import START, iso
+from tests.factories.tasks import run_tasks
 
 HOUR = dt.timedelta(hours=1)
 pytestmark = pytest.mark.django_db
@@ -298,12 +299,22 @@ def test_a_session_that_waits_for_a_day_is_reviewed_once(charger, ours):
     assert charger.item("no_stop").blocking
 
 
-def test_an_end_that_comes_after_a_day_settles_the_doubt(charger, ours):
+def test_an_end_settles_that_another_session_began_before_it(charger, ours):
+    older = start(charger, ours)
+    charger.wait(minutes=10)
+    charger.start(card="FFFFFFFF", meter=1500)
+    assert charger.codes() == ["replaced", "unknown_card"]
+    charger.stop(older, meter=1400)
+    services.settle_waiting_items(session_ids={charger.session(older).pk}, now=charger.now)
+    assert charger.codes() == ["unknown_card"]
+
+
+def test_an_end_that_comes_after_a_day_settles_the_doubt_in_the_background(charger, ours):
     transaction = start(charger, ours)
     since = charger.wait(minutes=10)
     charger.boot()
     services.open_no_stop_items(now=since + dt.timedelta(hours=25))
     charger.stop(transaction)
-    services.settle_no_stop_items(session_ids={charger.session(transaction).pk}, now=charger.now)
+    run_tasks()
     assert charger.codes() == []
     assert charger.item("no_stop").resolution == "ended"

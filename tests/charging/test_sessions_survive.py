@@ -93,6 +93,15 @@ def test_a_stop_of_an_unknown_transaction_is_kept_for_review(world: World):
     assert doubt.evidence["meter_wh"] == 5000
 
 
+def test_ends_that_fit_no_session_and_differ_at_all_are_each_kept(world: World):
+    long = "x" * 200
+    for transaction, sent, meter in ((1, long, 5), (1, long, 6), (2**63 - 1, long, 5), (1, "2026-11-21T12:00:00Z", 5)):
+        world.stop(transaction, at=sent, meter=meter)
+        world.stop(transaction, at=sent, meter=meter)
+    assert len(world.doubts) == 4
+    assert all(len(key) <= 80 for _station, key in world.doubts)
+
+
 @pytest.mark.parametrize("transaction", [0, -1, 4711])
 def test_a_stop_without_a_usable_id_ends_the_only_session_that_fits(world: World, transaction: int):
     own = world.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 from apps.cards.uid import normalise
@@ -121,12 +122,18 @@ def _doubt_end_meter(decision: Decision, live: Live, meter_wh: int, at: dt.datet
 def _second_end(message: Message, body: Ended, session: SessionFacts, station: StationFacts) -> Doubt:
     first = {"first_ended_at": session.ended_at, "first_meter_wh": session.meter_stop_wh}
     evidence = _end_evidence(message, body, station.clock_offset_s) | first
-    return doubt("second_stop", session, f"{body.at.key}:{body.meter_wh}", evidence)
+    return doubt("second_stop", session, _end_key(body), evidence)
 
 
 def _orphan(message: Message, body: Ended, station: StationFacts) -> Doubt:
-    key = f"orphan_stop:{body.transaction_id}:{body.at.key}:{body.meter_wh}"
-    return Doubt("orphan_stop", key[:80], plain(_end_evidence(message, body, station.clock_offset_s)))
+    return Doubt(
+        "orphan_stop", f"orphan_stop:{_end_key(body)}", plain(_end_evidence(message, body, station.clock_offset_s))
+    )
+
+
+def _end_key(body: Ended) -> str:
+    parts = (str(body.transaction_id), body.uid or "", body.at.key, str(body.meter_wh))
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def _end_evidence(message: Message, body: Ended, offset_s: float | None) -> dict[str, Any]:
