@@ -140,9 +140,10 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
     @action(detail=True, methods=["post"])
     def block(self, request: Request, public_id: Any) -> Response:
         """From the next Authorize on, the card is answered Blocked."""
+        token = self.get_object()
         reason = serializers.ReasonSerializer(data=request.data)
         reason.is_valid(raise_exception=True)
-        token = cards.block_token(actor=self.actor, token=self.get_object(), why=reason.validated_data["why"])
+        token = cards.block_token(actor=self.actor, token=token, why=reason.validated_data["why"])
         return Response(self.get_serializer(token).data)
 
 
@@ -165,8 +166,9 @@ class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> Any:
         """With the readings of the whole page counted at once."""
-        rows = args[0] if kwargs.get("many") else args[:1]
-        kwargs["context"] = {**self.get_serializer_context(), "reading_counts": reading_counts(self.actor, rows)}
+        rows = args[0] if args and kwargs.get("many") else args[:1]
+        counts = reading_counts(self.actor, rows) if rows else {}
+        kwargs["context"] = {**self.get_serializer_context(), "reading_counts": counts}
         return serializers.SessionSerializer(*args, **kwargs)
 
     @extend_schema(responses=serializers.ReadingSerializer(many=True), filters=False)
