@@ -136,7 +136,7 @@ async def _next_card(
         return one.remote.get_nowait()
     uid = numbers.choice(cards)
     await charger.change(one.number, "Preparing")
-    await charger.clock.sleep(numbers.uniform(10, 40))
+    await charger.clock.sleep(numbers.uniform(4, 15))
     with contextlib.suppress(*TROUBLES):  # offline it lets cards charge that it cannot ask about
         if await charger.authorize(uid) != "Accepted":
             await charger.change(one.number, "Available")

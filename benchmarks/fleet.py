@@ -1,0 +1,67 @@
+"""Makes the operator whose chargers the generator is: rows in bulk, in the database that the settings name.
+
+python -m benchmarks.fleet STATIONS
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import django
+
+STATION_KEY = "00112233445566778899aabbccddeeff00112233"
+URL_KEY = "benchkey"
+UID = "04A1B2C3D4E5F6"
+
+
+def make(count: int) -> None:
+    from apps.accounts.models import Operator
+    from apps.cards.models import Token, TokenState
+    from apps.core.actor import Actor
+    from apps.installations.models import EVSE, ChargingStation, Connector, ConnectorState, StationState
+    from apps.installations.services import create_location
+    from apps.ocpp import keys
+    from apps.ocpp.models import OperatorKey, StationKey
+
+    operator = Operator.objects.create(name="Bench", slug="bench")
+    actor = Actor.system(operator)
+    location = create_location(actor=actor, name="Bench", street="Bench 1", city="Bench", country="DE")
+    OperatorKey.objects.create(operator=operator, key=URL_KEY)
+    Token.objects.create(operator=operator, uid=UID, state=TokenState.ACTIVE)
+    stations = ChargingStation.objects.bulk_create(
+        (ChargingStation(operator=operator, location=location, identity=f"BENCH-{number}") for number in range(count)),
+        batch_size=1000,
+    )
+    StationState.objects.bulk_create(
+        (StationState(operator=operator, station=one) for one in stations), batch_size=1000
+    )
+    evses = EVSE.objects.bulk_create(
+        (EVSE(operator=operator, station=one, number=1) for one in stations), batch_size=1000
+    )
+    connectors = Connector.objects.bulk_create(
+        (Connector(operator=operator, station=one.station, evse=one, number=1) for one in evses), batch_size=1000
+    )
+    ConnectorState.objects.bulk_create(
+        (ConnectorState(operator=operator, connector=one) for one in connectors), batch_size=1000
+    )
+    sealed = keys.seal(STATION_KEY)
+    StationKey.objects.bulk_create(
+        (
+            StationKey(
+                operator=operator,
+                station=one,
+                salt=sealed.salt,
+                digest=sealed.digest,
+                pepper_version=sealed.pepper_version,
+            )
+            for one in stations
+        ),
+        batch_size=1000,
+    )
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    make(int(sys.argv[1]))
