@@ -14,6 +14,8 @@ from apps.ocpp.clock import ClockWatch
 from tests.charging.world import Charger
 from tests.factories.cast import Tenant
 
+_numbers = itertools.count(1)
+
 
 class Stored(Charger):
     """The tenant's charger 1; `stations` may name more. Each message is a batch of its own."""
@@ -23,10 +25,15 @@ class Stored(Charger):
         self.actor = Actor.system(tenant.operator)
         self.clock = ClockWatch()
         self._ids = batches.Ids()
-        self._numbers = itertools.count(1)
 
     def send(self, action: str, *, station: int = 1, **payload: Any) -> dict[str, Any]:
-        number = next(self._numbers)
+        kind, _message_id, confirmation, *_rest = self.ask(action, station=station, **payload)
+        assert kind == 3, confirmation
+        return dict(confirmation)
+
+    def ask(self, action: str, *, station: int = 1, **payload: Any) -> list[Any]:
+        """The frame of the answer."""
+        number = next(_numbers)
         call = batches.Call(
             station_id=self.stations[station].pk,
             operator_id=self.stations[station].operator_id,
@@ -42,9 +49,8 @@ class Stored(Charger):
             settle=lambda answer: None,
         )
         ((_call, answer),) = batches.Batch.read([call], [], mark="test").attempt(self._ids, first=True)
-        kind, _message_id, confirmation = json.loads(answer.text)
-        assert kind == 3, answer.text
-        return dict(confirmation)
+        frame: list[Any] = json.loads(answer.text)
+        return frame
 
     # --- what is known afterwards ---
 

@@ -183,6 +183,7 @@ def test_without_the_needed_minimum_it_is_an_occurence_constraint_violation(acti
         ("StartTransaction", START | {"meterStart": []}, "TypeConstraintViolation"),
         ("StartTransaction", START | {"connectorId": -1}, "PropertyConstraintViolation"),
         ("StartTransaction", START | {"connectorId": 2**31}, "PropertyConstraintViolation"),
+        ("StatusNotification", STATUS | {"connectorId": 100}, "PropertyConstraintViolation"),
         ("StartTransaction", START | {"meterStart": 1e23}, "FormationViolation"),
         ("StartTransaction", START | {"meterStart": "9" * 30}, "FormationViolation"),
         ("StartTransaction", START | {"meterStart": "1e99"}, "FormationViolation"),

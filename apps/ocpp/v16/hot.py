@@ -19,12 +19,12 @@ import orjson
 from ocpp.v16 import enums
 
 from apps.charging.facts import Authorise, Body, Element, Ended, Kind, Measured, Moment, Reply, Sample, Started, Verdict
-from apps.installations.status import Booted, StatusReported
+from apps.installations.status import MAX_CONNECTOR, Booted, StatusReported
 from apps.ocpp.clock import read_time
 from apps.ocpp.frames import CallError
 
 BOOT_INTERVAL_S = 300
-MAX_CONNECTOR = 2**31 - 1
+MAX_NUMBER = 2**31 - 1
 MAX_METER_WH = 2**62  # the difference of two still fits 64 bit
 MAX_TEXT = 64
 
@@ -96,7 +96,7 @@ def _read_boot(payload: dict[str, Any], received_at: dt.datetime, repairs: Repai
 
 
 def _read_status(payload: dict[str, Any], received_at: dt.datetime, repairs: Repairs) -> StatusReported:
-    connector = _connector(payload, repairs)
+    connector = _connector(payload, repairs, MAX_CONNECTOR)  # it would be made; facts are kept whatever the number
     sent = _text(_needed(payload, "status"), MAX_TEXT, repairs)
     status = _fold(sent, _STATUSES, repairs)
     info = _text(payload.get("info"), 200, repairs)
@@ -243,9 +243,9 @@ def _needed(payload: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _connector(payload: dict[str, Any], repairs: Repairs) -> int:
+def _connector(payload: dict[str, Any], repairs: Repairs, highest: int = MAX_NUMBER) -> int:
     number = _integer(_needed(payload, "connectorId"), "connectorId", repairs)
-    if not 0 <= number <= MAX_CONNECTOR:
+    if not 0 <= number <= highest:
         raise CallError("PropertyConstraintViolation", "connectorId is no connector")
     return number
 
