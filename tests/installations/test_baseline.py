@@ -131,6 +131,12 @@ def test_the_value_that_was_accepted_in_the_end_is_the_one_wanted_after_the_next
     assert kept("MeterValuesSampledData").wanted == second
 
 
+def test_a_change_that_still_waits_is_not_asked_for_twice(ours):
+    report(begin(ours), {**GOOD, "MeterValueSampleInterval": "0"})
+    report(begin(ours, minutes(11)), {**GOOD, "MeterValueSampleInterval": "0"}, now=minutes(11))
+    assert Command.objects.unscoped("test").filter(action="ChangeConfiguration").count() == 1
+
+
 def test_what_a_person_set_stays_after_the_next_boot(ours, system):
     report(begin(ours), GOOD)
     command = services.request_command(

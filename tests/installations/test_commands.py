@@ -172,10 +172,19 @@ def test_an_archived_charger_is_not_asked_anything(ours):
 
 
 def test_no_more_than_fifty_commands_wait_for_one_charger(ours):
+    actor = Actor(
+        kind=Kind.API_KEY,
+        operator_id=ours.operator.pk,
+        permissions=frozenset({"installations.command_chargingstation"}),
+        operator_wide=True,
+        label="key",
+    )
     for _ in range(50):
-        ask(ours, "ClearCache")
-    with pytest.raises(ValidationError):
-        ask(ours, "ClearCache")
+        ask(ours, "ClearCache", actor=actor)
+    with pytest.raises(ValidationError) as refusal:
+        ask(ours, "ClearCache", actor=actor)
+    assert "station" in refusal.value.message_dict
+    assert ask(ours, "ClearCache").state == CommandState.QUEUED  # the system's own work goes on
 
 
 def test_what_nobody_took_is_not_delivered_after_its_deadline(ours):

@@ -70,11 +70,21 @@ def _apply_baseline(command: Command, unknown: set[str], now: dt.datetime) -> No
             station_id=command.station_id, key__in=baseline.WANTED
         )
     }
+    pending = {
+        one.payload["key"]
+        for one in Command.objects.unscoped("the charger that booted").filter(
+            station_id=command.station_id, action="ChangeConfiguration", state__in=Command.OPEN
+        )
+    }
     for key, wanted in baseline.WANTED.items():
         row = values.get(key) or ConfigurationValue(
             operator_id=command.operator_id, station_id=command.station_id, key=key, read_at=now
         )
-        if row.note == baseline.BY_HAND or (row.note == baseline.REFUSED and row.wanted in wanted.candidates):
+        if (
+            key in pending
+            or row.note == baseline.BY_HAND
+            or (row.note == baseline.REFUSED and row.wanted in wanted.candidates)
+        ):
             continue
         row.wanted = row.wanted if row.wanted in wanted.candidates else wanted.candidates[0]
         differs = row.pk is not None and key not in unknown and not wanted.is_met(row.value, row.wanted)
