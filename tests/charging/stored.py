@@ -24,6 +24,7 @@ class Stored(Charger):
         self.stations = {1: tenant.station}
         self.actor = Actor.system(tenant.operator)
         self.clock = ClockWatch()
+        self.generation = 1
         self._ids = batches.Ids()
 
     def send(self, action: str, *, station: int = 1, **payload: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ class Stored(Charger):
         call = batches.Call(
             station_id=self.stations[station].pk,
             operator_id=self.stations[station].operator_id,
-            generation=1,
+            generation=self.generation,
             sequence=number,
             received_at=self.now,
             arrived=time.monotonic(),
