@@ -10,6 +10,7 @@ urlpatterns = [
     path("accounts/", include("config.urls_people")),
     path("choose-operator/", choose_operator, name="choose_operator"),
     path("", include("apps.backoffice.urls")),
+    path("", include("apps.installations.urls")),
     path("", admin.site.urls),
 ]
 handler403 = "apps.backoffice.entrance.forbidden"

@@ -15,6 +15,7 @@ from apps.accounts.models import Membership, User
 from apps.cards import services
 from apps.cards.models import Token, TokenState
 from apps.core.admin import ActionVariant, ModelAdmin, ReasonForm, RelatedFilter, display, reason_action
+from apps.installations.admin import CsvButtons
 
 _TONES = {
     TokenState.ACTIVE: "success",
@@ -27,7 +28,8 @@ _TONES = {
 
 
 @admin.register(Token)
-class TokenAdmin(ModelAdmin):
+class TokenAdmin(CsvButtons, ModelAdmin):
+    csv_kind = "cards"
     list_display = ("name", "uid", "visual_number", "organisation", "holder", "life", "expires_at")
     list_filter = ("state", ("organisation", RelatedFilter), "type", "byte_order")
     list_select_related = ("organisation", "holder")

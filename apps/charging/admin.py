@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -196,7 +196,7 @@ class ReviewItemAdmin(ReadOnlyAdmin):
     # --- one item ---
     def get_urls(self) -> list[URLPattern]:
         repair = path(
-            "<path:object_id>/repair/<slug:repair>/",
+            "<path:object_id>/repair/",
             self.admin_site.admin_view(self.repair_view),
             name="charging_reviewitem_repair",
         )
@@ -221,14 +221,16 @@ class ReviewItemAdmin(ReadOnlyAdmin):
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "backoffice/review_item.html", context)
 
-    def repair_view(self, request: HttpRequest, object_id: str, repair: str) -> HttpResponse:
-        """One repair: what it does, why, and the value that it needs."""
+    def repair_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """One repair, named by `?how=`: what it does, why, and the value that it needs."""
         item = self.get_object(request, object_id)
         if not request.user.has_perm("charging.repair_session"):
             raise PermissionDenied
+        repair = request.GET.get("how", "")
         chosen = next((one for one in repairs_of(item) if one.name == repair), None)
         if chosen is None:
-            raise Http404(repair)
+            self.message_user(request, gettext("That is not possible any more."), messages.WARNING)
+            return redirect("admin:charging_reviewitem_change", item.pk)
         back = reverse("admin:charging_reviewitem_change", args=[item.pk])
         if item.session_id is not None:
             back = reverse("backoffice:session", args=[item.session_id])

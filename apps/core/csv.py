@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.http import StreamingHttpResponse
 
 BOM = "\ufeff"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def safe_cell(value: Any) -> Any:
-    """A text cell that a spreadsheet would run gets a leading apostrophe; numbers and dates stay as they are."""
+    """A text cell that a spreadsheet would run gets a leading apostrophe; numbers and dates stay as they are.
+
+    One that begins with apostrophes before such a character gets one more, so that `plain_cell` is its exact inverse.
+    """
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return f"'{value}" if _FORMULA.match(value) else value
     return "" if value is None else value
+
+
+def plain_cell(text: str) -> str:
+    """A text cell without exactly the apostrophe that `safe_cell` puts before it."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def rows_as_csv(rows: Iterable[Sequence[Any]]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -33,6 +33,7 @@ from apps.core.templatetags.parts import status_chip
 from apps.installations import services
 from apps.installations.commands import RULES
 from apps.installations.forms import HardwareForm, LocationForm
+from apps.installations.imports import KINDS
 from apps.installations.models import (
     EVSE,
     Boot,
@@ -57,7 +58,27 @@ def chip(status: str, label: str, since: Any = None) -> str:
 
 
 def station_link(station: ChargingStation) -> SafeString:
+    if station.pk is None:  # a row that a form invented
+        return SafeString("")
     return format_html('<a href="{}">{}</a>', reverse("backoffice:station", args=[station.pk]), station)
+
+
+class CsvButtons:
+    """Import and export of a kind, above its list."""
+
+    csv_kind: ClassVar[str]
+    actions_list = ("import_csv", "export_csv")
+
+    @action(description=_("Import"), url_path="import", icon="upload", permissions=["import"])
+    def import_csv(self, request: HttpRequest) -> HttpResponse:
+        return redirect("installations:import", self.csv_kind)
+
+    @action(description=_("Export"), url_path="export", icon="download")
+    def export_csv(self, request: HttpRequest) -> HttpResponse:
+        return redirect("installations:export", self.csv_kind)
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        return any(request.actor.can(right) for right in KINDS[self.csv_kind].permissions)
 
 
 class SeenInline(TabularInline):
@@ -101,7 +122,8 @@ class StationInline(SeenInline):
 
 
 @admin.register(Location)
-class LocationAdmin(ModelAdmin):
+class LocationAdmin(CsvButtons, ModelAdmin):
+    csv_kind = "locations"
     form = LocationForm
     list_display = ("name", "city", "country", "host", "stations_in_use", "unknown_cards", "publish")
     list_filter = ("host", "unknown_cards", "publish")
@@ -177,12 +199,16 @@ class ConnectorInline(SeenInline):
 
     @display(description=_("connector"))
     def connector(self, connector: Connector) -> SafeString:
+        if connector.pk is None:
+            return SafeString("")
         url = reverse("admin:installations_connector_change", args=[connector.pk])
         note = gettext("check its data") if connector.found_at else ""
         return format_html('<a href="{}">#{}</a> {}', url, connector.number, note)
 
     @display(description=_("status"))
     def status(self, connector: Connector) -> str:
+        if connector.pk is None:
+            return ""
         return chip(connector.state.status, connector.state.get_status_display(), connector.state.status_at)
 
 
@@ -205,6 +231,8 @@ def with_condition(stations: models.QuerySet[ChargingStation]) -> models.QuerySe
 
 
 def condition_chip(station: ChargingStation) -> str:
+    if station.pk is None:
+        return ""
     state = station.state
     statuses = [one.state.status for one in station.connectors.all()]
     told = condition_of(
@@ -215,7 +243,8 @@ def condition_chip(station: ChargingStation) -> str:
 
 
 @admin.register(ChargingStation)
-class ChargingStationAdmin(ModelAdmin):
+class ChargingStationAdmin(CsvButtons, ModelAdmin):
+    csv_kind = "chargers"
     list_display = ("charger", "identity", "location", "model", "condition", "connector_statuses", "last_seen")
     list_display_links = None
     list_filter = (OnlineFilter, ConnectorStatusFilter, ("location", RelatedFilter), ("model", RelatedFilter))
@@ -297,7 +326,8 @@ class EVSEAdmin(ModelAdmin):
 
 
 @admin.register(Connector)
-class ConnectorAdmin(ModelAdmin):
+class ConnectorAdmin(CsvButtons, ModelAdmin):
+    csv_kind = "connectors"
     list_display = ("name", "station", "standard", "power_type", "max_power_w", "to_check")
     list_filter = ("standard", "power_type", ("found_at", admin.EmptyFieldListFilter))
     list_select_related = ("station", "state")

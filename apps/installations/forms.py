@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
+from apps.installations.imports import MAX_BYTES
 from apps.installations.models import HardwareUnit, Location
 
 HOURS_KEYS = frozenset({"twentyfourseven", "regular_hours", "exceptional_openings", "exceptional_closings"})
@@ -67,3 +68,13 @@ class HardwareForm(ReasonForm):
             raise ValidationError(_("Several makers use this serial number. Give the units distinct numbers first."))
         self.unit = found[0]
         return serial
+
+
+class ImportForm(forms.Form):
+    file = forms.FileField(label=_("CSV file"), help_text=_("At most 5 MB and 20,000 rows, in UTF-8."))
+
+    def clean_file(self) -> Any:
+        upload = self.cleaned_data["file"]
+        if upload.size > MAX_BYTES:
+            raise ValidationError(_("The file is larger than 5 MB. Split it."))
+        return upload

@@ -22,6 +22,7 @@ from apps.installations.models import (
     Connector,
     ConnectorState,
     ConnectorStatus,
+    DataImport,
     HardwareAssignment,
     ProgressReport,
     StationState,
@@ -403,3 +404,16 @@ def history_of_station(actor: Actor, station: ChargingStation, *, limit: int = 5
         ),
         statuses=status_history(actor, station, limit=2 * limit),
     )
+
+
+# --- imports ----------------------------------------------------------------------------------------------------------
+def imports_of(actor: Actor, *, kind: str, limit: int = 10) -> list[DataImport]:
+    """The newest imports of a kind, without their rows."""
+    rows = DataImport.objects.visible_to(actor).filter(kind=kind).defer("rows", "refused", "sample")
+    return list(rows.select_related("user").order_by("-pk")[:limit])
+
+
+def import_for_page(actor: Actor, import_id: int) -> DataImport:
+    """One import without its rows. Raises DataImport.DoesNotExist."""
+    found: DataImport = DataImport.objects.visible_to(actor).defer("rows").select_related("user").get(pk=import_id)
+    return found

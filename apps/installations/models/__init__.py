@@ -1,6 +1,7 @@
 """Locations and what stands there. Live columns never share a row with edited ones."""
 
 from apps.installations.models.commands import Command, CommandState
+from apps.installations.models.imports import DataImport, ImportState
 from apps.installations.models.inventory import (
     EVSE,
     ChargingStation,
@@ -36,8 +37,10 @@ __all__ = [
     "ConnectorState",
     "ConnectorStatus",
     "Contact",
+    "DataImport",
     "HardwareAssignment",
     "HardwareUnit",
+    "ImportState",
     "Location",
     "ProgressReport",
     "StationModel",

@@ -13,6 +13,7 @@ from apps.installations.services.configuration import (
     note_configuration_change,
     store_configuration,
 )
+from apps.installations.services.imports import change_imported, continue_import, preview_import, start_import
 from apps.installations.services.stations import (
     ConnectorSpec,
     add_connector,
@@ -32,16 +33,20 @@ __all__ = [
     "archive_station",
     "assign_hardware",
     "begin_baseline",
+    "change_imported",
     "close_overdue_commands",
     "confirm_connector",
+    "continue_import",
     "create_location",
     "create_station",
     "finish_commands",
     "lose_commands",
     "note_configuration_change",
+    "preview_import",
     "request_command",
     "restore_station",
     "return_commands",
+    "start_import",
     "store_configuration",
     "trace_station",
 ]
