@@ -134,7 +134,12 @@ def _database() -> dict[str, Any]:
         config["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": _SQLITE_PRAGMAS}
         config["CONN_MAX_AGE"] = 0
     else:
-        config["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 1}
+        config["OPTIONS"] = {
+            "server_side_binding": True,
+            "prepare_threshold": 1,
+            "connect_timeout": 5,
+            "tcp_user_timeout": 10_000,  # milliseconds after which a database that vanished without a word is gone
+        }
         config["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
         config["CONN_HEALTH_CHECKS"] = True
     return config

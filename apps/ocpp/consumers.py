@@ -123,7 +123,8 @@ class ChargerConsumer(AsyncConsumer):
         except OSError:  # the peer was gone before it was accepted
             pass
         finally:
-            self.gateway.detach(self, self._closing or Reason.LOST, code)
+            self._closing = self._closing or Reason.LOST
+            self.gateway.detach(self, self._closing, code)
 
     # --- what the charger says ---
 

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from apps.core import live, timeseries
 from apps.installations.models import ConnectionInterval
@@ -46,6 +46,7 @@ AWAY_AFTER_S = 5.0
 SPREAD_S = 10.0  # over which all sockets are closed
 SPREAD_RATE = 500.0  # sockets a second, where there are fewer
 DRAIN_S = 10.0
+LAST_SOCKETS_S = 1.0
 SETTLE_S = 10.0  # after which a charger that has not reported its status is asked for it …
 JITTER_S = 10.0  # … give or take, so that a storm of reconnects is not followed by one of questions
 ASK_RATE = 50.0  # such questions a second
@@ -102,7 +103,7 @@ class Gateway:
         return not self.draining and not self.database_away
 
     async def start(self) -> None:
-        """Take the lease and start the threads. Raises `DatabaseError` where there is no database."""
+        """Take the lease and start the threads. Raises `Error` where there is no database."""
         global _current
         live.bind(self.loop)
         await self._in_database(self._enter)
@@ -130,6 +131,10 @@ class Gateway:
         self.sockets[socket.station_id] = socket
         if other is not None:
             other.close(1000, Reason.REPLACED, "replaced by a newer connection")
+        if self.draining:  # its handshake was under way
+            socket.close(1001, Reason.DRAINED, "restarting")
+        elif self.database_away:
+            socket.close(1013, Reason.DATABASE, "try again later")
 
     def opened(self, socket: ChargerConsumer) -> None:
         """The charger has its answer to the handshake: it may be asked things now."""
@@ -185,7 +190,7 @@ class Gateway:
         answer = await self.outbox.ask(station_id, *ASK_STATUS)
         said = answer.code if isinstance(answer, frames.Error) else answer and answer.payload.get("status")
         if said in NOT_KNOWN:
-            with contextlib.suppress(DatabaseError):  # then it is asked once more after its next connect
+            with contextlib.suppress(Error):  # then it is asked once more after its next connect
                 await self._in_database(lambda: services.note_status_refused(station_id=station_id, said=said))
 
     # --- house-keeping, once a tick ---
@@ -196,13 +201,17 @@ class Gateway:
         began = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
-            with contextlib.suppress(DatabaseError):  # the watch reports it; the next tick tries again
+            try:
                 await self._in_database(_ping)
                 self._database_seen = time.monotonic()
                 await self._flush_ended()
                 for job in [job for job, at in due.items() if time.monotonic() - began >= at]:
                     await job()
                     due[job] = time.monotonic() - began + every[job]
+            except Error as failure:  # the watch reports an absence; the next tick tries again
+                logger.warning("house-keeping: %s", str(failure).strip().split("\n", 1)[0])
+            except Exception:
+                logger.exception("house-keeping failed")
 
     async def _beat(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -223,7 +232,7 @@ class Gateway:
         rows = [(one.station_id, one.generation, one.seen_at) for one in seen.values()]
         try:
             await self._in_database(lambda: services.mark_seen(rows=rows))
-        except DatabaseError:
+        except Error:
             self.seen = seen | self.seen
             raise
         await self._look_around()
@@ -245,7 +254,7 @@ class Gateway:
             return
         try:
             await self._in_database(lambda: services.mark_offline(ended=ended))
-        except DatabaseError:
+        except Error:
             self._ended = ended + self._ended
             raise
 
@@ -296,25 +305,35 @@ class Gateway:
         deadline = time.monotonic() + DRAIN_S
         while self.admission.running and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(self._close_all(1001, Reason.DRAINED, "restarting") + 0.1)
+        deadline += self._close_all(1001, Reason.DRAINED, "restarting")
+        await self._wait_for_sockets()
         await self.outbox.stop()
         await self.inbox.drain(max(deadline - time.monotonic(), 1.0))
         await self.loop.run_in_executor(None, self.handshakes.stop)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(DatabaseError):
+        with contextlib.suppress(Error):
             await self._flush_seen()
             await self._flush_ended()
             await self._in_database(lambda: services.close_lease(name=self.name, now=dt.datetime.now(dt.UTC)))
         await self.loop.run_in_executor(self._database, lambda: connection.close())
         self._database.shutdown(wait=False)
 
+    async def _wait_for_sockets(self) -> None:
+        """Until all are gone; the last ones may be dead and do not answer the close frame."""
+        gone_at = time.monotonic()
+        count = len(self.sockets)
+        while self.sockets and time.monotonic() - gone_at < LAST_SOCKETS_S:
+            await asyncio.sleep(0.02)
+            if len(self.sockets) != count:
+                gone_at, count = time.monotonic(), len(self.sockets)
+
 
 def _guarded(job: Callable[[], Any]) -> Any:
     try:
         return job()
-    except DatabaseError:
+    except Error:
         connection.close()
         raise
 

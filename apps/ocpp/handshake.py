@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
-from django.db import DatabaseError, connection, models, transaction
+from django.db import Error, connection, models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from apps.core import bulk, live
@@ -216,7 +216,11 @@ class Handshakes:
         with self._wake:
             self._queue.append(waiting)
             self._wake.notify()
-        return await waiting.future
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await waiting.future
+        except TimeoutError:
+            return UNAVAILABLE
 
     # --- on the thread ---
 
@@ -251,8 +255,7 @@ class Handshakes:
 
     def _answer(self, batch: list[_Waiting]) -> tuple[list[tuple[_Waiting, Accepted | Refused]], list[Refusal]]:
         now = time.monotonic()
-        late = [one for one in batch if now - one.since > PATIENCE_S]
-        batch = [one for one in batch if now - one.since <= PATIENCE_S]
+        batch = [one for one in batch if now - one.since < PATIENCE_S]
         answers: list[Accepted | Refused] = [UNAVAILABLE] * len(batch)
         refusals: list[Refusal] = []
         try:
@@ -260,7 +263,7 @@ class Handshakes:
         except Exception as failure:  # whatever it is, these chargers try again, and the thread must live on
             logger.warning("%d handshakes refused: %s", len(batch), failure)
             connection.close()
-        return [*zip(batch, answers, strict=True), *((one, UNAVAILABLE) for one in late)], refusals
+        return list(zip(batch, answers, strict=True)), refusals
 
     def _record(self, refusals: list[Refusal]) -> None:
         """Keep the refusals, as many a minute as no flood of strangers fills a table with."""
@@ -273,7 +276,7 @@ class Handshakes:
             return
         try:
             record_refusals(refusals[:room], dt.datetime.now(dt.UTC))
-        except DatabaseError as failure:
+        except Error as failure:
             logger.warning("%d refusals not recorded: %s", len(refusals), failure)
             connection.close()
 
@@ -286,7 +289,7 @@ class Handshakes:
 
 
 def decide(requests: list[Request], *, gateway: str) -> tuple[list[Accepted | Refused], list[Refusal]]:
-    """Answer `requests`, each station at most once among them; who is accepted is online. Raises `DatabaseError`."""
+    """Answer `requests`, each station at most once among them; who is accepted is online. Raises `Error`."""
     now = dt.datetime.now(dt.UTC)
     known = _look_up(requests, now)
     refusals: list[Refusal] = []
@@ -394,8 +397,8 @@ _BEGAN = bulk.Table(
     ("bigint", "bigint", "bigint", "text", "text", "text", "timestamptz", "text"),
 )
 _GENERATIONS = (
-    "SELECT station_id, generation FROM installations_stationstate WHERE station_id = ANY(%s::bigint[]) "
-    "ORDER BY station_id FOR NO KEY UPDATE"
+    "SELECT station_id, generation, online, gateway FROM installations_stationstate "
+    "WHERE station_id = ANY(%s::bigint[]) ORDER BY station_id FOR NO KEY UPDATE"
 )
 _USED = bulk.Update("ocpp_stationkey", ("id",), ("last_used_at",), ("bigint", "timestamptz"))
 
@@ -408,17 +411,16 @@ def _connect(
     with transaction.atomic(durable=True):
         limit_waits()
         _add_states([found for found, _ in stations.values() if not found.has_state])
-        generations = {
-            pk: generation + 1 for pk, generation in bulk.fetch_rows(connection, _GENERATIONS, list(stations))
-        }
+        rows = bulk.fetch_rows(connection, _GENERATIONS, list(stations))
+        generations = {pk: generation + 1 for pk, generation, _online, _gateway in rows}
         ids = sorted(generations)
         bulk.update_rows(connection, _ONLINE, [(pk, generations[pk], True, gateway, now, now, None) for pk in ids])
         bulk.update_rows(connection, _REPLACED, [(pk, now, "replaced") for pk in ids])
         bulk.insert_rows(connection, _BEGAN, [_interval(*stations[pk], generations[pk], gateway, now) for pk in ids])
         bulk.update_rows(connection, _USED, [(key_id, now) for _, key_id in admitted.values()])
-    live.touch_committed(
-        {topic for found, _ in stations.values() for topic in topics(found.operator_id, found.station_id)}
-    )
+    others = {f"gateway.{name}" for _pk, _generation, online, name in rows if online and name != gateway}
+    presence = {topic for found, _ in stations.values() for topic in topics(found.operator_id, found.station_id)}
+    live.touch_committed(others | presence)
     return generations
 
 

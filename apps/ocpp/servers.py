@@ -11,6 +11,7 @@ import logging
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
@@ -136,6 +137,14 @@ class Daphne(daphne.server.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         super().run()
+        if self._ending is None:  # it could not listen; the reason was logged
+            loop.run_until_complete(self.gateway.drain())
+            sys.exit(1)
+
+    def kill_all_applications(self) -> Any:
+        for protocol in [protocol for protocol, one in self.connections.items() if "application_instance" not in one]:
+            del self.connections[protocol]  # daphne would stumble over a request that has not begun
+        return super().kill_all_applications()
 
     def _prepare(self) -> None:
         # daphne makes its factory inside `run`; nothing connects before this returns.

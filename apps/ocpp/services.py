@@ -189,7 +189,7 @@ def close_lease(*, name: str, now: dt.datetime) -> None:
     with transaction.atomic():
         limit_waits()
         for lease in GatewayLease.objects.select_for_update(no_key=True).filter(name=name):
-            _bury(lease, now)
+            _bury(lease, now, ConnectionInterval.Reason.DRAINED)
 
 
 def sweep_leases(*, now: dt.datetime, host: str = "") -> list[str]:
@@ -202,7 +202,7 @@ def sweep_leases(*, now: dt.datetime, host: str = "") -> list[str]:
             locked = GatewayLease.objects.select_for_update(no_key=True, skip_locked=True)
             for lease in locked.filter(name=name):
                 if _is_dead(lease, now, host):
-                    _bury(lease, lease.beat_at)
+                    _bury(lease, lease.beat_at, ConnectionInterval.Reason.GATEWAY_LOST)
                     buried.append(name)
     return buried
 
@@ -225,20 +225,20 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _bury(lease: GatewayLease, ended_at: dt.datetime) -> None:
+def _bury(lease: GatewayLease, ended_at: dt.datetime, reason: ConnectionInterval.Reason) -> None:
     online = (
-        StationState.objects.unscoped("stations of a lost gateway, whoever's")
+        StationState.objects.unscoped("stations of a gateway that ended, whoever's")
         .select_for_update(no_key=True)
         .filter(gateway=lease.name, online=True)
         .order_by("pk")
     )
     ids = {state.pk: state.operator_id for state in online.only("pk", "operator_id")}
-    StationState.objects.unscoped("stations of a lost gateway, whoever's").filter(
+    StationState.objects.unscoped("stations of a gateway that ended, whoever's").filter(
         pk__in=ids, gateway=lease.name, online=True
     ).update(online=False, disconnected_at=ended_at)
-    ConnectionInterval.objects.unscoped("connections of a lost gateway, whoever's").filter(
+    ConnectionInterval.objects.unscoped("connections of a gateway that ended, whoever's").filter(
         gateway=lease.name, ended_at=None
-    ).update(ended_at=ended_at, reason=ConnectionInterval.Reason.GATEWAY_LOST)
+    ).update(ended_at=ended_at, reason=reason)
     lease.delete()
     live.touch(*{topic for station, operator in ids.items() for topic in topics(operator, station)})
 

@@ -108,9 +108,8 @@ class Server:
 def running(kind: str, database: str) -> Iterator[Server]:
     """Start a server on a free port and wait until it is ready."""
     port = _free_port()
-    environment = {**os.environ, "DATABASE_URL": _url(database), "DJANGO_SETTINGS_MODULE": "tests.settings"}
     arguments = [sys.executable, "manage.py", COMMANDS[kind], "--port", str(port)]
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database))
     server = Server(kind, port, process)
     try:
         wait_for(lambda: _is_ready(server))
@@ -123,6 +122,11 @@ def running(kind: str, database: str) -> Iterator[Server]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def environment(database: str) -> dict[str, str]:
+    """What a process needs to work on the database `database`."""
+    return {**os.environ, "DATABASE_URL": _url(database), "DJANGO_SETTINGS_MODULE": "tests.settings"}
 
 
 def _is_ready(server: Server) -> bool:

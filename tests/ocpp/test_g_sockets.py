@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +16,7 @@ from django.core.management.base import SystemCheckError
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from apps.core import live as core_live
 from apps.installations.models import ConnectionInterval, ConnectorState, StationState
 from apps.ocpp import batches, gateway, handshake, services
 from apps.ocpp.models import Frame, GatewayLease
@@ -215,6 +218,32 @@ def test_g10_the_newest_socket_wins_and_the_older_one_is_rung_and_closed(server,
         first, second = intervals_of(station)
         assert (first.reason, second.reason, second.ended_at) == ("replaced", "", None)
     live.wait_for(lambda: not state_of(station).online)
+
+
+def test_g10_a_connection_elsewhere_rings_at_the_gateway_that_had_the_charger(process, tenant, monkeypatch):
+    station = live.add_station(tenant)
+    process.connect(station.identity)
+    rung: set[str] = set()
+    monkeypatch.setattr(handshake.live, "touch_committed", rung.update)
+    request = handshake.Request(live.URL_KEY, station.identity, live.SECRET.encode(), None, "ocpp1.6", "127.0.0.1")
+    handshake.decide([request], gateway="another")
+    assert rung == {
+        f"gateway.{process.gateway.name}",
+        f"station.{station.pk}",
+        f"operator.{station.operator_id}",
+    }
+
+
+def test_g10_a_gateway_that_is_rung_closes_what_is_no_longer_the_newest(process, tenant):
+    station = live.add_station(tenant)
+    charger = process.connect(station.identity)
+    StationState.objects.unscoped("test").filter(station=station).update(generation=9, gateway="another")
+    core_live.touch_committed({f"gateway.{process.gateway.name}"})
+    with pytest.raises(Closed) as closed:
+        charger.receive(5)
+    assert closed.value.code == 1000
+    time.sleep(1.0)
+    assert state_of(station).online, "it is another gateway's now"
 
 
 def test_g10_where_the_doorbell_fails_the_older_socket_finds_out_by_itself(tenant, live_servers):
@@ -504,3 +533,14 @@ def test_g17_sigterm_ends_a_server_in_order(tenant, live_database, kind):
         assert time.monotonic() - began < 5
     assert not state_of(station).online
     assert [one.reason for one in intervals_of(station)] == ["drained"]
+
+
+def test_a_server_whose_port_is_taken_says_so_and_leaves_nothing_behind(server, live_database):
+    before = set(GatewayLease.objects.values_list("name", flat=True))
+    arguments = [sys.executable, "manage.py", live.COMMANDS[server.kind], "--port", str(server.port)]
+    environment = live.environment(live_database)
+    ended = subprocess.run(arguments, cwd=live.ROOT, env=environment, capture_output=True, timeout=30, check=False)
+    assert ended.returncode != 0
+    assert "in use" in ended.stderr.decode()
+    services.sweep_leases(now=timezone.now(), host=socket.gethostname())
+    assert set(GatewayLease.objects.values_list("name", flat=True)) == before
