@@ -8,6 +8,7 @@ from apps.accounts.events import OPERATOR_CREATED
 from apps.core import events
 from apps.core.events import Payload
 from apps.core.schedules import every
+from apps.core.schedules import every
 from apps.ocpp import services
 
 

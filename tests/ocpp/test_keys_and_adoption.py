@@ -14,7 +14,7 @@ from django_q.signing import SignedPackage
 from apps.accounts import events as account_events
 from apps.accounts.models import AuditEntry
 from apps.accounts.permissions import Role, of_role
-from apps.core import events
+from apps.core import events, schedules
 from apps.core.actor import Actor, Kind
 from apps.installations.models import ChargingStation
 from apps.ocpp import handshake, selectors, services, tasks
@@ -171,3 +171,8 @@ def test_refusals_are_forgotten_after_30_days_and_beyond_the_cap(ours, monkeypat
     kept = HandshakeRefusal.objects.unscoped("test").order_by("identity").values_list("identity", flat=True)
     assert list(kept) == ["D0", "D1", "D2"]
     assert StrangerRefusal.objects.count() == 3
+
+
+def test_sweeping_and_cleaning_are_scheduled():
+    assert schedules._minutes["apps.ocpp.tasks.sweep_leases"] == 1
+    assert schedules._minutes["apps.ocpp.tasks.clean_refusals"] == 60
