@@ -8,7 +8,6 @@ from apps.accounts.events import OPERATOR_CREATED
 from apps.core import events
 from apps.core.events import Payload
 from apps.core.schedules import every
-from apps.core.schedules import every
 from apps.ocpp import services
 
 
@@ -25,7 +24,7 @@ def sweep_leases() -> None:
     services.sweep_leases(now=dt.datetime.now(dt.UTC))
 
 
-@every(hours=24)
+@every(hours=1)
 def clean_refusals() -> None:
-    """Refused connections are kept for 30 days."""
+    """Refused connections are kept for 30 days, and no flood of them fills the table."""
     services.clean_refusals(now=dt.datetime.now(dt.UTC))
