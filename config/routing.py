@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from apps.ocpp.consumers import ChargerConsumer
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 CHARGERS = "/ocpp/"
+CHARGER_PATH = re.compile(r"/ocpp/[^/]+/[^/]+\Z")
 LIVE = "/live/"
 HEALTH = ("/healthz", "/readyz")
 
@@ -39,10 +41,10 @@ def websockets(table: dict[str, Application]) -> Application:
 
 
 def pages(django: Application) -> Application:
-    """Django, but for the chargers' paths."""
+    """Django, but for the chargers' paths: key and identity. Pages of the back office that begin alike end in a slash."""
 
     async def route(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"].startswith(CHARGERS):
+        if CHARGER_PATH.match(scope["path"]):
             await _answer(send, 426, b"Chargers connect here, by websocket.", (b"upgrade", b"websocket"))
         else:
             await django(scope, receive, send)

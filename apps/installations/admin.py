@@ -29,7 +29,7 @@ from apps.core.admin import (
     display,
     reason_action,
 )
-from apps.core.templatetags.parts import status_chip
+from apps.core.templatetags.parts import at_place, status_chip
 from apps.installations import services
 from apps.installations.commands import RULES
 from apps.installations.forms import HardwareForm, LocationForm
@@ -85,6 +85,7 @@ class SeenInline(TabularInline):
     """Children to look at; they are changed on pages of their own."""
 
     can_delete = False
+    hide_title = True
     max_num = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -273,8 +274,8 @@ class ChargingStationAdmin(CsvButtons, ModelAdmin):
         return ", ".join(f"#{one.number} {one.state.get_status_display()}" for one in station.connectors.all())
 
     @display(description=_("last seen"), ordering="state__last_seen_at")
-    def last_seen(self, station: ChargingStation) -> Any:
-        return station.state.last_seen_at
+    def last_seen(self, station: ChargingStation) -> str:
+        return at_place(station.state.last_seen_at, station.location.time_zone)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """A charger is added on the page that also shows how it connects."""
