@@ -114,9 +114,9 @@ class World(Charger):
         self.facts.apply(decision, station)
         for row in decision.readings:
             self.readings.setdefault((row.at, row.station_id, row.connector_number, row.digest), row)
-        open_once = {(doubt.session_id, doubt.code) for doubt in self.doubts.values() if doubt.session_id is not None}
         for doubt in decision.doubts:
-            if (doubt.session_id, doubt.code) not in open_once:
+            known = {(one.session_id, one.code) for one in self.doubts.values() if one.session_id is not None}
+            if (doubt.session_id, doubt.code) not in known:
                 self.doubts.setdefault((station, doubt.key), doubt)
         self.events.extend(decision.events)
         return decision
