@@ -41,7 +41,7 @@ def websockets(table: dict[str, Application]) -> Application:
 
 
 def pages(django: Application) -> Application:
-    """Django, but for the chargers' paths: key and identity. Pages of the back office that begin alike end in a slash."""
+    """Django, but for the chargers' paths: key and identity. Pages of the back office that begin so end in a slash."""
 
     async def route(scope: Any, receive: Any, send: Any) -> None:
         if CHARGER_PATH.match(scope["path"]):
