@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -74,10 +74,12 @@ _FIXED = {
 }
 _LIVE = ("reading_at", "register_wh", "register_at", "power_w", "soc_percent")
 _COLUMNS = (*_FIXED, *_MUTABLE)
-_TIMES = frozenset(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "timestamptz")
+_TIMES = (*(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "timestamptz"), "reading_at", "register_at")
+# In the order of the dataclass, so that a row is a session without a look-up a column.
+_LOADED = tuple(field.name for field in fields(SessionFacts) if field.name in (*_COLUMNS, *_LIVE))
 
 _SESSIONS = (
-    f"SELECT {', '.join(f's.{name}' for name in _COLUMNS)}, {', '.join(f'l.{name}' for name in _LIVE)} "
+    f"SELECT {', '.join(f'{'l' if name in _LIVE else 's'}.{name}' for name in _LOADED)} "
     "FROM charging_session s JOIN charging_sessionlive l ON l.session_id = s.id WHERE "
 )
 _LOCK_LIVE = " ORDER BY s.id FOR NO KEY UPDATE OF l"
@@ -298,10 +300,11 @@ def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted
 
 
 def _session(row: bulk.Row) -> SessionFacts:
-    values = dict(zip((*_COLUMNS, *_LIVE), row, strict=True))
-    for name in (*_TIMES, "reading_at", "register_at"):
-        values[name] = bulk.aware(values[name])
-    return SessionFacts(**values)
+    session = SessionFacts(*row)
+    if session.started_at.tzinfo is None:
+        for name in _TIMES:
+            setattr(session, name, bulk.aware(getattr(session, name)))
+    return session
 
 
 def _index(facts: Facts, session: SessionFacts) -> None:
