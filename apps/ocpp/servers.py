@@ -7,6 +7,7 @@ open files as the system allows.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -34,10 +35,14 @@ CLOSE_S = 5
 Application = Callable[..., Any]
 
 
-def raise_file_limit() -> None:
-    """Each socket is an open file; the soft limit is often 1,024."""
+def prepare_process() -> None:
+    """Each socket is an open file, and the soft limit is often 1,024. What was imported lives as long as the process:
+    frozen, it is not looked at by each collection, which took a fifth of a message's time."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 # --- daphne: pages and chargers ---------------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ class Daphne(daphne.server.Server):
         self._ending: asyncio.Task[None] | None = None
 
     def run(self) -> None:
-        raise_file_limit()
+        prepare_process()
         loop: asyncio.AbstractEventLoop = daphne.server.twisted_loop
         asyncio.set_event_loop(loop)
         self.gateway = Gateway(loop)
@@ -205,7 +210,7 @@ class Uvicorn(uvicorn.Server):
         self._ending: asyncio.Task[None] | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        raise_file_limit()
+        prepare_process()
         super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
