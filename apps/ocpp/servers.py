@@ -35,11 +35,15 @@ CLOSE_S = 5
 Application = Callable[..., Any]
 
 
-def prepare_process() -> None:
-    """Each socket is an open file, and the soft limit is often 1,024. What was imported lives as long as the process:
-    frozen, it is not looked at by each collection, which took a fifth of a message's time."""
+def raise_file_limit() -> None:
+    """Each socket is an open file; the soft limit is often 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def quieten_collector() -> None:
+    """What was imported lives as long as the process: frozen, no collection looks at it, which took a fifth of a
+    message's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -134,7 +138,8 @@ class Daphne(daphne.server.Server):
         self._ending: asyncio.Task[None] | None = None
 
     def run(self) -> None:
-        prepare_process()
+        raise_file_limit()
+        quieten_collector()
         loop: asyncio.AbstractEventLoop = daphne.server.twisted_loop
         asyncio.set_event_loop(loop)
         self.gateway = Gateway(loop)
@@ -210,7 +215,8 @@ class Uvicorn(uvicorn.Server):
         self._ending: asyncio.Task[None] | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        prepare_process()
+        raise_file_limit()
+        quieten_collector()
         super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
