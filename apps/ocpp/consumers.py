@@ -116,6 +116,8 @@ class ChargerConsumer(AsyncConsumer):
             while (message := await self._receive())["type"] != "websocket.disconnect":
                 if self._closing is None:
                     self._take(message.get("text"))
+                if self._sender is not None and not self._sender.done():
+                    await self._sender  # a peer that does not read is not read from
             # Both servers of ours name a reason, even an empty one, where the peer closed in order.
             code = message.get("code") or 1006
             if self._closing is None and "reason" in message:
