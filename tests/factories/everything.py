@@ -24,7 +24,7 @@ MODELS = [*TENANT_MODELS, *LOOSE_MODELS]
 
 
 # Text columns whose values code takes for its own words.
-WORDS = {"ocpp.HandshakeRefusal.reason": "unknown_station"}
+WORDS = {"ocpp.HandshakeRefusal.reason": "unknown_station", "installations.DataImport.kind": "cards"}
 
 
 def rows_of(tenant: Tenant, model: type[models.Model]) -> models.QuerySet[Any]:
