@@ -26,8 +26,10 @@ def tree(pid: int) -> list[int]:
 
 
 def backends(database: str) -> list[int]:
-    """PostgreSQL's processes that serve `database`, and those in its background."""
-    found = []
+    """PostgreSQL's processes that serve `database`, and those in its background; none for ""."""
+    found: list[int] = []
+    if not database:
+        return found
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             text = cmdline.read_text(errors="replace").replace("\0", " ")
