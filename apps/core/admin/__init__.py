@@ -1,0 +1,46 @@
+"""Bases of the back office's pages: the only package that names the theme, and the one that scopes Django's admin.
+
+Every read goes through `visible_to(request.actor)`, a row that the actor does not see is 404, a new row gets the
+actor's operator before it is validated, and what was done is told to the site (`Site.record`), which keeps the history.
+
+`ModelAdmin` rows that people edit · `ReadOnlyAdmin` facts · `PlatformAdmin` rows without a tenant ·
+`TabularInline`, `StackedInline` children · `reason_action` a button that asks why · `RelatedFilter`, `ArchivedFilter`
+"""
+
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.dataclasses import SearchResult
+from unfold.enums import ActionVariant
+from unfold.sites import UnfoldAdminSite as Site
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget as CheckboxChoices
+from unfold.widgets import UnfoldAdminSelectWidget as SelectWidget
+from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
+from unfold.widgets import UnfoldAdminTextInputWidget as TextInputWidget
+
+from apps.core.admin.changes import Changes
+from apps.core.admin.pages import ModelAdmin, PlatformAdmin, ReadOnlyAdmin, StackedInline, TabularInline
+from apps.core.admin.reasons import ReasonForm, action, display, reason_action
+from apps.core.admin.scope import ArchivedFilter, RelatedFilter, visible_rows
+
+__all__ = [
+    "ActionVariant",
+    "ArchivedFilter",
+    "Changes",
+    "CheckboxChoices",
+    "DropdownFilter",
+    "ModelAdmin",
+    "PlatformAdmin",
+    "ReadOnlyAdmin",
+    "ReasonForm",
+    "RelatedFilter",
+    "SearchResult",
+    "SelectWidget",
+    "Site",
+    "StackedInline",
+    "TabularInline",
+    "TextInputWidget",
+    "TextareaWidget",
+    "action",
+    "display",
+    "reason_action",
+    "visible_rows",
+]

@@ -1,0 +1,112 @@
+"""Reads through the actor: querysets, forms and filters that know no other tenant."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.contrib.admin.exceptions import NotRegistered
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+from django.utils.translation import gettext, gettext_lazy
+from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
+
+from apps.core.models import ArchivableModel, TenantModel
+
+
+def visible_rows(model: type[models.Model], request: HttpRequest) -> models.QuerySet[Any]:
+    """The rows of `model` that the request's actor sees; of models without a tenant, all for platform staff alone."""
+    rows = model.objects
+    if hasattr(rows, "visible_to"):
+        return cast("models.QuerySet[Any]", rows.visible_to(request.actor))
+    return cast("models.QuerySet[Any]", rows.all() if request.actor.platform else rows.none())
+
+
+class Owned:
+    """Mixed into every model form: a new row belongs to the actor's operator before anything is checked."""
+
+    operator_id: ClassVar[int | None] = None
+    refusal: ClassVar[ValidationError | None] = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        instance = self.instance
+        if isinstance(instance, TenantModel) and instance._state.adding:
+            instance.operator_id = self.operator_id  # type: ignore[assignment]
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Django checks no constraint that names a field outside the form; ours name the operator and rows in use.
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"operator", "archived_at"}
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if self.refusal is not None:
+            for name, errors in by_field(self.refusal, self.fields).items():
+                self.add_error(name, errors)
+
+
+def owned(form: type[forms.BaseModelForm[Any]], request: HttpRequest) -> type[forms.BaseModelForm[Any]]:
+    attributes = {"operator_id": request.actor.operator_id, "refusal": getattr(request, "refusal", None)}
+    return type(form.__name__, (Owned, form), attributes)
+
+
+def by_field(error: ValidationError, fields: Any) -> dict[str | None, list[Any]]:
+    named: dict[str | None, list[Any]] = {}
+    for name, errors in getattr(
+        error, "error_dict", {None: error.error_list if hasattr(error, "error_list") else []}
+    ).items():
+        named.setdefault(name if name in fields else None, []).extend(errors)
+    return named
+
+
+class Scoped:
+    """What ModelAdmin and inlines have in common: reads through the actor, no deletion unless `deletable`."""
+
+    deletable: ClassVar[bool] = False
+    view_on_site = False
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        rows = visible_rows(self.model, request)
+        ordering = self.get_ordering(request)
+        return rows.order_by(*ordering) if ordering else rows
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
+        related = db_field.remote_field.model
+        rows = visible_rows(related, request)
+        if issubclass(related, ArchivableModel):
+            rows = rows.filter(archived_at=None)
+        try:
+            ordering = self.admin_site.get_model_admin(related).get_ordering(request)
+        except NotRegistered:
+            return rows
+        return rows.order_by(*ordering) if ordering else rows
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.deletable and bool(super().has_delete_permission(request, obj))  # type: ignore[misc]
+
+
+class RelatedFilter(RelatedDropdownFilter):
+    """Filter by a related row, with the actor's rows only among the choices."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        rows = visible_rows(field.related_model, request)
+        ordering = self.field_admin_ordering(field, request, model_admin)
+        return [(row.pk, str(row)) for row in (rows.order_by(*ordering) if ordering else rows)]
+
+
+class ArchivedFilter(DropdownFilter):
+    """Archived rows are out of sight until they are asked for."""
+
+    title = gettext_lazy("archive")
+    parameter_name = "archived"
+    all_option: ClassVar[list[Any]] = ["", gettext_lazy("In use")]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", gettext("Archived")), ("all", gettext("Both"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(archived_at__isnull=self.value() != "yes")
