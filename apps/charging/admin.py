@@ -148,7 +148,7 @@ class OpenFilter(DropdownFilter):
     """The queue shows what is open until something else is asked for."""
 
     title = _("state")
-    parameter_name = "state"
+    parameter_name = "show"
     all_option = ["", _("Open")]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -154,7 +154,7 @@ class LocationAdmin(CsvButtons, ModelAdmin):
     @display(description=_("chargers"), ordering="stations_count")
     def stations_in_use(self, location: Location) -> SafeString:
         url = reverse("admin:installations_chargingstation_changelist")
-        return format_html('<a href="{}?location={}">{}</a>', url, location.pk, location.stations_count)
+        return format_html('<a href="{}?location__id__exact={}">{}</a>', url, location.pk, location.stations_count)
 
 
 # --- chargers ---------------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ class HardwareUnitAdmin(ModelAdmin):
 # --- facts ------------------------------------------------------------------------------------------------------------
 class ActionFilter(DropdownFilter):
     title = _("action")
-    parameter_name = "action"
+    parameter_name = "command"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in RULES]

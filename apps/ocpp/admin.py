@@ -31,7 +31,7 @@ from apps.ocpp.models import GatewayLease, HandshakeRefusal, OperatorKey, Quaran
 
 class ReasonFilter(DropdownFilter):
     title = _("reason")
-    parameter_name = "reason"
+    parameter_name = "why"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(one.value, str(one.label)) for one in Reason]

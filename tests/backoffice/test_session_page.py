@@ -198,7 +198,7 @@ def test_the_queue_shows_what_is_open_and_blocking_first(ours, session, desk):
     links = [f"/charging/reviewitem/{one.pk}/change/" for one in (held, note, done)]
     assert page.index(links[0]) < page.index(links[1])
     assert links[2] not in page
-    resolved = client.get("/charging/reviewitem/?state=resolved")
+    resolved = client.get("/charging/reviewitem/?show=resolved")
     assert links[2] in resolved.content.decode()
     assert "Accept as it is" in text_of(resolved)
 
