@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from django.core.cache import cache
 
 from apps.core.actor import Actor
 from tests.factories.cast import CANARY, Tenant, make_tenant
+
+# --hypothesis-profile=long, for make soak
+hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,12 @@ PRODUCTION = {
 
 SOAK = "soak"  # run by name alone
 LONG = {"KILLS": "3", "STORM": "5000"}
+FUZZED = (
+    "tests/ocpp/test_frames.py",
+    "tests/ocpp/test_v16_hot.py",
+    "tests/ocpp/test_clock.py",
+    "tests/charging/test_meter.py",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ STEPS = (
     Step("kill-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), "kill"),
     Step("kill-postgres", (*PYTEST, "tests/kill"), "kill", needs=("postgres", "redis")),
     Step("soak-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), SOAK, env=LONG, limit_s=1800),
+    Step("soak-fuzz", (*PYTEST, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=1800),
     Step("soak-postgres", (*PYTEST, "tests/kill"), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
 )
 

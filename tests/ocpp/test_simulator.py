@@ -153,10 +153,9 @@ def test_a_reset_ends_the_session_and_boots_again(server, tenant):
             await charger.deliver()
             assert answers.answer(charger, "Reset", {"type": "Soft"}) == [3, {"status": "Accepted"}]
             async with asyncio.timeout(10):
-                while charger.must_boot.is_set() is False or not charger.connected:
-                    await asyncio.sleep(0.05)
-                while charger.must_boot.is_set():
-                    await asyncio.sleep(0.05)
+                while charger.booted.is_set():
+                    await asyncio.sleep(0.02)
+                await charger.booted.wait()
 
     asyncio.run(reset())
     assert [one.stop_reason for one in sessions(station)] == ["SoftReset"]

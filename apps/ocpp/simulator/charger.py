@@ -117,8 +117,7 @@ class SimulatedCharger:
         self.commands: list[tuple[str, Payload]] = []
         self.heartbeat_s = 300
         self.queue: deque[Queued] = deque()
-        self.must_boot = asyncio.Event()
-        self.must_boot.set()
+        self.booted = asyncio.Event()  # since its last start
         self.answer_s = ANSWER_S
         self.stays_offline = False
         self.supervised = False
@@ -287,7 +286,7 @@ class SimulatedCharger:
                 "firmwareVersion": hardware.firmware,
             },
         )
-        self.must_boot.clear()
+        self.booted.set()
         self.heartbeat_s = max(int(answer.get("interval") or 0), 10)
         await self.report_all()
         return answer
@@ -430,7 +429,7 @@ class SimulatedCharger:
                 one.ask_to_stop(reason)
                 if not self.supervised:
                     self.stop(one.number, reason)
-        self.must_boot.set()
+        self.booted.clear()
         await asyncio.sleep(0.1)
         if self.connected and not self.supervised:
             await self.deliver()

@@ -84,7 +84,7 @@ async def _stay_connected(charger: SimulatedCharger) -> None:
             await charger.clock.sleep(5)
         try:
             await charger.connect()
-            if charger.must_boot.is_set():
+            if not charger.booted.is_set():
                 await charger.boot()
             else:  # after a broken line most chargers say nothing; this one reports what may have changed
                 await charger.report_all()
@@ -117,6 +117,7 @@ async def _beat(charger: SimulatedCharger) -> None:
 
 async def _serve_cars(charger: SimulatedCharger, one: Connector, cards: Sequence[str]) -> None:
     numbers = stream(charger, f"cars {one.number}")
+    await charger.booted.wait()
     await charger.clock.sleep(numbers.uniform(0, 300) if one.number > 1 else 2)
     while True:
         uid = await _next_card(charger, one, numbers, cards)
@@ -200,7 +201,7 @@ async def _lose_power(charger: SimulatedCharger) -> None:
     numbers = stream(charger, "mains")
     while True:
         await charger.clock.sleep(numbers.uniform(*PEACE_S))
-        charger.must_boot.set()
+        charger.booted.clear()
         await charger.break_off()
         if numbers.random() < 0.5:
             charger.lose_transactions()
