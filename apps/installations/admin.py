@@ -85,7 +85,7 @@ class SeenInline(TabularInline):
     """Children to look at; they are changed on pages of their own."""
 
     can_delete = False
-    hide_title = True
+    show_title = False
     max_num = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
