@@ -1,0 +1,222 @@
+"""The back office in a browser, with real chargers at the real server: refused, adopted, live, commanded, repaired."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import setup_databases
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+from websockets.exceptions import InvalidStatus
+
+from apps.charging.models import ReviewItem, Session
+from apps.installations.models import Command
+from apps.ocpp.simulator import SimulatedCharger
+from tests.factories.accounts import PASSWORD
+from tests.factories.cast import Tenant, make_tenant
+from tests.ocpp import live
+
+# A hint comes within a second; a page that lost it polls every ten.
+LIVE_MS = 15_000
+
+
+class Street:
+    """Where chargers live: a loop in a thread of its own, since the browser's holds this one's."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def do[T](self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=40)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def run() -> Any:
+            return function(*arguments)
+
+        return self.do(run())
+
+    def end(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(timeout=10)
+
+
+@dataclass
+class Desk:
+    """The back office of one operator, served by `manage.py serve` on a database of its own."""
+
+    tenant: Tenant
+    port: int
+    street: Street
+
+    def url(self, path: str = "/") -> str:
+        return f"http://admin.localhost:{self.port}{path}"
+
+    def charger(self, identity: str, key: str) -> SimulatedCharger:
+        return SimulatedCharger(f"ws://127.0.0.1:{self.port}/ocpp/{live.URL_KEY}", identity, key)
+
+    def known_charger(self, identity: str) -> SimulatedCharger:
+        live.add_station(self.tenant, identity=identity)
+        return self.charger(identity, live.SECRET)
+
+
+@pytest.fixture(scope="module")
+def served(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
+    with django_db_blocker.unblock():
+        if connection.settings_dict["NAME"] != connection.settings_dict["TEST"]["NAME"]:
+            # No test of this file asks for pytest-django's database, so it made none.
+            setup_databases(verbosity=0, interactive=False, keepdb=not request.config.getvalue("create_db"))
+    with django_db_blocker.unblock(), live.database_copy() as name, live.working_on(name):
+        tenant = make_tenant("Amber")
+        live.add_url_key(tenant)
+        with live.running("daphne", name) as server:
+            street = Street()
+            yield Desk(tenant, server.port, street)
+            street.end()
+
+
+@pytest.fixture
+def desk(served: Desk, page: Page) -> Iterator[Desk]:
+    """Signed in; fails where the browser's console says anything but debugging text."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(served.url("/"))
+    page.get_by_role("textbox", name="E-mail").fill(served.tenant.owner.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    yield served
+    assert said == []
+
+
+def stays(page: Page) -> None:
+    """Mark the document, so that a reload shows."""
+    page.evaluate("window.stayed = true")
+
+
+def stayed(page: Page) -> bool:
+    return bool(page.evaluate("window.stayed === true"))
+
+
+def test_a_stranger_is_adopted_connects_charges_and_is_reset(desk, page, axe_clean, shot):
+    stays(page)
+    stranger = desk.charger("STRAY-1", "0" * 40)
+    with pytest.raises(InvalidStatus):
+        desk.street.do(stranger.connect())
+    line = page.get_by_role("listitem").filter(has_text="STRAY-1")
+    expect(line).to_contain_text("This operator has no charger of this identity.", timeout=LIVE_MS)
+    assert stayed(page)
+    axe_clean(page)
+    line.get_by_role("link", name="Adopt it").click()
+
+    page.get_by_label("Location").select_option(label=desk.tenant.location.name)
+    page.get_by_role("button", name="Adopt it").click()
+    expect(page.locator("#set-identity")).to_have_text("STRAY-1")
+    expect(page.locator("#set-url")).to_have_text(f"ws://admin.localhost:8000/ocpp/{live.URL_KEY}/STRAY-1")
+    expect(page.get_by_text("Waiting for the charger")).to_be_visible()
+    axe_clean(page)
+    stays(page)
+    charger = desk.charger("STRAY-1", page.locator("#set-key").inner_text())
+    desk.street.do(charger.connect())
+    desk.street.do(charger.boot())
+    expect(page.get_by_role("link", name="To the charger")).to_be_visible(timeout=LIVE_MS)
+    assert stayed(page)
+    page.get_by_role("link", name="To the charger").click()
+
+    stays(page)
+    sessions = page.get_by_role("region", name="Newest sessions")
+    expect(sessions).to_contain_text("No session yet.")
+    desk.street.call(charger.start, 1, desk.tenant.token.uid)
+    desk.street.do(charger.deliver())
+    expect(sessions).to_contain_text("Amber card", timeout=LIVE_MS)
+    expect(sessions).to_contain_text("charging")
+    assert stayed(page)
+    axe_clean(page)
+
+    page.get_by_role("link", name="Reset", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The charger restarts and is away for a while.")
+    axe_clean(page)
+    dialog.get_by_label("How").select_option("Hard")
+    dialog.get_by_label("Why").fill("It does not answer at the door")
+    dialog.get_by_role("button", name="Reset").click()
+    command = page.get_by_role("list", name="Reset:")
+    expect(command).to_contain_text("effect seen", timeout=LIVE_MS)
+    expect(command).to_contain_text("accepted by the charger")
+    expect(page.locator("#commands")).to_contain_text("It does not answer at the door")
+    assert Command.objects.unscoped("test").get(action="Reset").why == "It does not answer at the door"
+    shot(page)
+    desk.street.do(charger.close())
+
+
+def test_a_blocked_card_is_refused_at_its_next_try(desk, page, axe_clean):
+    charger = desk.known_charger("CARDS-1")
+    desk.street.do(charger.connect())
+    desk.street.do(charger.boot())
+    assert desk.street.do(charger.authorize(desk.tenant.token.uid)) == "Accepted"
+    page.goto(desk.url(f"/cards/token/{desk.tenant.token.pk}/change/"))
+    page.get_by_role("link", name="Block").click()
+    expect(page.get_by_text("the card is refused as blocked")).to_be_visible()
+    axe_clean(page)
+    page.get_by_label("Why").fill("Reported stolen")
+    page.get_by_role("button", name="Block").click()
+    expect(page.get_by_text("The card is blocked.")).to_be_visible()
+    assert desk.street.do(charger.authorize(desk.tenant.token.uid)) == "Blocked"
+    page.get_by_role("link", name="Activate").click()
+    page.get_by_label("Why").fill("Found again")
+    page.get_by_role("button", name="Activate").click()
+    expect(page.get_by_text("The card is active.")).to_be_visible()
+    assert desk.street.do(charger.authorize(desk.tenant.token.uid)) == "Accepted"
+    desk.street.do(charger.close())
+
+
+def test_a_session_is_repaired_from_the_first_page(desk, page, axe_clean, shot):
+    charger = desk.known_charger("REPAIR-1")
+    desk.street.do(charger.connect())
+    desk.street.do(charger.boot())
+    desk.street.call(charger.start, 1, "NOBODYSCARD")
+    desk.street.do(charger.deliver())
+    desk.street.call(charger.stop, 1)
+    desk.street.do(charger.deliver())
+    session = live.wait_for(
+        lambda: Session.objects.unscoped("test").filter(station__identity="REPAIR-1", state="ended").first()
+    )
+    item = ReviewItem.objects.unscoped("test").get(session=session, blocking=True)
+    page.goto(desk.url("/"))
+    page.get_by_role("link", name="Decide").first.click()
+    page.get_by_role("link", name=item.get_code_display()).first.click()
+    axe_clean(page)
+    page.goto(desk.url(f"/sessions/{session.pk}/"))
+    expect(page.get_by_text("held back by review")).to_be_visible()
+    axe_clean(page)
+    shot(page)
+    page.get_by_role("link", name="Accept as it is").click()
+    page.get_by_label("Why").fill("The driver called; it is the van's old card")
+    page.get_by_role("button", name="Accept as it is").click()
+    expect(page.get_by_text("nothing holds it back")).to_be_visible()
+    item.refresh_from_db()
+    assert (item.state, item.resolved_by) == ("resolved", desk.tenant.owner)
+    assert item.resolved_at <= timezone.now()
+    desk.street.do(charger.close())
+
+
+def test_a_paused_page_stands_still(desk, page):
+    charger = desk.known_charger("PAUSE-1")
+    page.goto(desk.url("/"))
+    page.get_by_role("button", name="Pause").click()
+    before = page.locator("#today").inner_text()
+    desk.street.do(charger.connect())
+    desk.street.do(charger.boot())
+    page.wait_for_timeout(3000)
+    assert page.locator("#today").inner_text() == before
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#today")).not_to_have_text(before, timeout=LIVE_MS)
+    desk.street.do(charger.close())
