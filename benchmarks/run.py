@@ -156,7 +156,9 @@ OURS = f"/{URL_KEY}"
 DAPHNE = Design("ours on daphne", (PYTHON, "manage.py", "serve", "--port", "{port}"), prepare_ours, OURS)
 UVICORN = Design("ours on uvicorn", (PYTHON, "manage.py", "gateway", "--port", "{port}"), prepare_ours, OURS)
 NAIVE = Design(
-    "naive on daphne", (str(BIN / "daphne"), "-p", "{port}", "benchmarks.naive.asgi:application"), prepare_naive
+    "naive on daphne",
+    (str(BIN / "daphne"), "-v", "0", "-p", "{port}", "benchmarks.naive.asgi:application"),
+    prepare_naive,
 )
 RPC = Design("Node ocpp-rpc strict", ("node", str(ROOT / "benchmarks/rpc/server.js")), prepare_rpc)
 SQLITE = Design("ours on uvicorn, SQLite", UVICORN.command, prepare_ours, OURS, sqlite=True)
