@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
+from django.db.models import OuterRef, Subquery
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +24,7 @@ from apps.charging.facts import Ended, Facts, Message, Moment
 from apps.charging.models import Reading, ReviewCode, ReviewItem, ReviewState, Session, SessionLive, SessionState
 from apps.core.actor import Actor
 from apps.core.events import publish
+from apps.installations.models import StationState
 
 NO_STOP_AFTER = dt.timedelta(hours=24)
 WAITING = (ReviewCode.NO_STOP, ReviewCode.REPLACED)  # doubts that an end settles
@@ -176,6 +178,23 @@ def shift_times(*, item: ReviewItem, actor: Actor, why: str = "") -> ReviewItem:
             raise CannotRepair(_("The session would end before it begins."))
         session.save(update_fields=["started_at", "ended_at"])
         return case.item
+
+
+def await_vanished_sessions(*, now: dt.datetime) -> int:
+    """Sessions whose charger has been offline and silent for 24 hours wait for their final data since it went: their
+    cards are free to charge elsewhere. Returns how many."""
+    limit = now - NO_STOP_AFTER
+    state = StationState.objects.unscoped("joined to the sessions").filter(station=OuterRef("station"))
+    vanished = (
+        Session.objects.unscoped("scheduled, over all operators")
+        .filter(state=SessionState.ACTIVE, start_received_at__lte=limit)
+        .filter(station__state__online=False, station__state__disconnected_at__lte=limit)
+        .exclude(live__reading_at__gt=limit)
+    )
+    rows = Session.objects.unscoped("the same").filter(pk__in=list(vanished.values_list("pk", flat=True)[:1000]))
+    return rows.filter(state=SessionState.ACTIVE).update(
+        state=SessionState.AWAITING, awaiting_since=Subquery(state.values("disconnected_at"))
+    )
 
 
 def open_no_stop_items(*, now: dt.datetime) -> int:

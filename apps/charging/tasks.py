@@ -21,5 +21,7 @@ def settle_waiting_items(payloads: list[Payload]) -> None:
 
 @every(minutes=10)
 def open_no_stop_items() -> None:
-    """Sessions that have waited for their final data for a day."""
-    services.open_no_stop_items(now=dt.datetime.now(dt.UTC))
+    """Sessions that have waited for their final data for a day, and those whose charger vanished so long ago."""
+    now = dt.datetime.now(dt.UTC)
+    services.await_vanished_sessions(now=now)
+    services.open_no_stop_items(now=now)

@@ -299,6 +299,24 @@ def test_a_session_that_waits_for_a_day_is_reviewed_once(charger, ours):
     assert charger.item("no_stop").blocking
 
 
+def test_a_charger_that_vanished_in_mid_session_does_not_keep_the_card_for_ever(charger, ours):
+    transaction = start(charger, ours)
+    charger.wait(minutes=10)
+    charger.measure(2000, transaction=transaction)
+    gone = charger.wait(minutes=5)
+    state = StationState.objects.unscoped("test").filter(station=ours.station)
+    late = gone + dt.timedelta(hours=24, minutes=1)
+    assert services.await_vanished_sessions(now=late) == 0
+    state.update(online=False, disconnected_at=gone)
+    assert services.await_vanished_sessions(now=gone + dt.timedelta(hours=23)) == 0
+    assert services.await_vanished_sessions(now=late) == 1
+    session = charger.session(transaction)
+    assert (session.state, session.awaiting_since) == ("awaiting", gone)
+    assert services.open_no_stop_items(now=late) == 1
+    charger.stop(transaction, meter=3000)
+    assert charger.session(transaction).energy_wh == 2000
+
+
 def test_an_end_settles_that_another_session_began_before_it(charger, ours):
     older = start(charger, ours)
     charger.wait(minutes=10)
