@@ -141,7 +141,7 @@ def _absences(rows: Iterable[installations.Absence]) -> Iterator[_Found]:
 def _held(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
     for row in rows:
         what = ngettext("%(count)s session waits for a decision", "%(count)s sessions wait for a decision", row.count)
-        query = f"?code__exact={row.code}" + (f"&station__location__id__exact={row.location_id}" if row.location_id else "")
+        at = f"&station__location__id__exact={row.location_id}" if row.location_id else ""
         line = Line(
             HELD,
             "Preparing",
@@ -151,7 +151,7 @@ def _held(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
             "",
             row.oldest,
             _("Decide"),
-            reverse("admin:charging_reviewitem_changelist") + query,
+            f"{reverse('admin:charging_reviewitem_changelist')}?code__exact={row.code}{at}",
         )
         yield row.location_id, row.location, line
 
