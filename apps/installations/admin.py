@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q
+from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -184,9 +184,10 @@ class ConnectorStatusFilter(DropdownFilter):
         if self.value() not in ConnectorStatus.values:
             return queryset
         connectors = ConnectorState.objects.visible_to(request.actor).filter(
-            connector__station=OuterRef("pk"), connector__archived_at=None, status=self.value()
+            connector__archived_at=None, status=self.value()
         )
-        return queryset.filter(Q(state__status=self.value()) | Exists(connectors))
+        having = connectors.values("connector__station")
+        return queryset.filter(Q(state__status=self.value()) | Q(pk__in=having))
 
 
 class ConnectorInline(SeenInline):
