@@ -20,7 +20,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     """`/live/?token=…`, the token signed by the page's view. Answers `{"topic": "station.42"}` for each hint."""
 
     groups: tuple[str, ...] = ()
-    joined: tuple[str, ...] = ()
+    joined: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
 
     async def connect(self) -> None:
         # Accepted first: a browser tells a page the code of a close, not of a refused handshake.
@@ -31,7 +32,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             return
         token = parse_qs(self.scope["query_string"].decode("latin-1")).get("token", [""])[0]
         try:
-            topics = live.unsign(token)[:MAX_TOPICS]
+            self.topics = frozenset(live.unsign(token)[:MAX_TOPICS])
         except signing.BadSignature:
             await self.close(NOT_YOURS)
             return
@@ -39,7 +40,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self.close(NOT_YOURS)
             return
         live.bind(asyncio.get_running_loop())
-        self.joined = tuple(live.group(topic) for topic in topics)
+        self.joined = frozenset(live.group(topic) for topic in self.topics)
         for group in self.joined:
             await self.channel_layer.group_add(group, self.channel_name)
 
@@ -51,8 +52,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         """Pages have nothing to say here."""
 
     async def live_hint(self, event: dict[str, Any]) -> None:
-        """A hint from the channel layer."""
-        await self.send_json({"topic": event["topic"]})
+        """A hint from the channel layer; of its topics, those that this page listens to."""
+        for topic in self.topics.intersection(event["topics"]):
+            await self.send_json({"topic": topic})
 
 
 def same_origin(scope: dict[str, Any]) -> bool:

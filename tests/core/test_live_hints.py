@@ -35,8 +35,8 @@ def test_a_hint_reaches_the_pages_that_show_its_topic(ours):
         socket = open_socket(ours.manager, token)
         connected, _ = await socket.connect()
         layer = get_channel_layer()
-        await layer.group_send(live.group("station.8"), {"type": "live.hint", "topic": "station.8"})
-        await layer.group_send(live.group("station.7"), {"type": "live.hint", "topic": "station.7"})
+        await layer.group_send(live.group("station.8"), {"type": "live.hint", "topics": ["station.8"]})
+        await layer.group_send(live.group("station.7"), {"type": "live.hint", "topics": ["station.7", "station.9"]})
         heard = json.loads(await socket.receive_from())
         quiet = await socket.receive_nothing()
         await socket.disconnect()
@@ -79,3 +79,9 @@ def test_a_changed_topic_is_hinted_to_the_page(ours):
         return heard
 
     assert async_to_sync(run)() == {"topic": "operator.5"}
+
+
+def test_however_many_chargers_speak_their_hints_share_a_few_groups():
+    groups = {live.group(f"station.{number}") for number in range(10_000)}
+    assert len(groups) == live.SHARED_GROUPS
+    assert live.group("gateway.a") != live.group("gateway.b")
