@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -13,6 +14,7 @@ from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -46,6 +48,31 @@ def local(at: Any, zone: str) -> str:
     return at_place(at, zone)
 
 
+class PeriodFilter(DropdownFilter):
+    """How long ago. A calendar of all months would read the whole table for each list."""
+
+    title = _("time")
+    parameter_name = "within"
+    column: ClassVar[str]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", gettext("Last 24 hours")), ("7", gettext("Last 7 days")), ("31", gettext("Last 31 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() not in ("1", "7", "31"):
+            return queryset
+        since = timezone.now() - dt.timedelta(days=int(self.value()))
+        return queryset.filter(**{f"{self.column}__gte": since})
+
+
+class BeganFilter(PeriodFilter):
+    column = "started_at"
+
+
+class AskedFilter(PeriodFilter):
+    column = "at"
+
+
 class SettledFilter(DropdownFilter):
     title = _("settled")
     parameter_name = "settled"
@@ -65,6 +92,7 @@ class SettledFilter(DropdownFilter):
 class SessionAdmin(ReadOnlyAdmin):
     list_display = ("began", "charger", "location", "card", "progress", "energy", "lasted", "power", "settled")
     list_filter = (
+        BeganFilter,
         "state",
         SettledFilter,
         ("location", RelatedFilter),
@@ -74,7 +102,6 @@ class SessionAdmin(ReadOnlyAdmin):
     list_select_related = ("station", "location", "token", "live")
     search_fields = ("station__identity", "station__name", "uid", "token__label", "token__visual_number")
     search_help_text = _("Charger or card")
-    date_hierarchy = "started_at"
     ordering = ("-started_at", "-pk")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Session]:
@@ -131,10 +158,9 @@ class AuthorisationAdmin(ReadOnlyAdmin):
     """Every answer to "may this card charge here?", with its reason."""
 
     list_display = ("at", "uid", "token", "station", "status", "reason_in_words")
-    list_filter = ("status", "reason")
+    list_filter = (AskedFilter, "status", "reason")
     list_select_related = ("station", "token")
     search_fields = ("uid", "token__label", "station__identity", "station__name")
-    date_hierarchy = "at"
     ordering = ("-at", "-pk")
     fields = ("station", "token", "uid", "at", "action", "status", "reason_in_words", "detail", "expires_at")
     readonly_fields = ("reason_in_words",)
