@@ -12,7 +12,11 @@ import django
 
 STATION_KEY = "00112233445566778899aabbccddeeff00112233"
 URL_KEY = "benchkey"
-UID = "04A1B2C3D4E5F6"
+
+
+def uid_of(number: int) -> str:
+    """Each charger has a card of its own."""
+    return f"04{number + 1:012X}"
 
 
 def make(count: int) -> None:
@@ -28,7 +32,10 @@ def make(count: int) -> None:
     actor = Actor.system(operator)
     location = create_location(actor=actor, name="Bench", street="Bench 1", city="Bench", country="DE")
     OperatorKey.objects.create(operator=operator, key=URL_KEY)
-    Token.objects.create(operator=operator, uid=UID, state=TokenState.ACTIVE)
+    Token.objects.bulk_create(
+        (Token(operator=operator, uid=uid_of(number), state=TokenState.ACTIVE) for number in range(count)),
+        batch_size=1000,
+    )
     stations = ChargingStation.objects.bulk_create(
         (ChargingStation(operator=operator, location=location, identity=f"BENCH-{number}") for number in range(count)),
         batch_size=1000,

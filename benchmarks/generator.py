@@ -22,6 +22,7 @@ import picows
 import uvloop
 
 from benchmarks import processes
+from benchmarks.fleet import uid_of
 
 EPOCH = time.time() - 20 * 3600  # session time; each reading is STEP_S later than the last, and all lie in the past
 STEP_S = 5
@@ -38,7 +39,6 @@ class Plan:
     url: str
     key: str
     stations: int
-    uid: str
     pid: int
     database: str = ""
     warm_up_s: float = 10.0
@@ -144,7 +144,7 @@ class Charger(picows.WSListener):
     async def start(self) -> None:
         """Begin the session to which the readings belong."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(EPOCH))
-        start = {"connectorId": 1, "idTag": self.load.plan.uid, "meterStart": 1000, "timestamp": moment}
+        start = {"connectorId": 1, "idTag": uid_of(self.number), "meterStart": 1000, "timestamp": moment}
         answer = await self.ask("StartTransaction", start)
         if answer[0] != 3:
             raise RuntimeError(f"the start was refused: {answer}")
@@ -156,7 +156,7 @@ class AuthorizingCharger(Charger):
 
     def next_message(self) -> bytes:
         self.count += 1
-        return b'[2,"a%d-%d","Authorize",{"idTag":"%s"}]' % (self.number, self.count, self.load.plan.uid.encode())
+        return b'[2,"a%d-%d","Authorize",{"idTag":"%s"}]' % (self.number, self.count, uid_of(self.number).encode())
 
     def acknowledged(self, *, refused: bool = False) -> None:
         now = time.perf_counter()

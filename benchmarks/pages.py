@@ -41,11 +41,12 @@ def make_sessions() -> None:
     from apps.installations.models import Connector
 
     now = dt.datetime.now(dt.UTC)
-    token = Token.objects.unscoped("a benchmark").get()
+    tokens = list(Token.objects.unscoped("a benchmark").order_by("pk"))
     connectors = list(Connector.objects.unscoped("a benchmark").select_related("station"))
     rows = []
     for number in range(1, SESSIONS + 1):
         connector = connectors[number % len(connectors)]
+        token = tokens[number % len(tokens)]
         started = now - dt.timedelta(minutes=number)
         rows.append(
             Session(

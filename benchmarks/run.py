@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 import psycopg  # noqa: E402 - a script finds its neighbours only now
 
-from benchmarks.fleet import STATION_KEY, UID, URL_KEY  # noqa: E402
+from benchmarks.fleet import STATION_KEY, URL_KEY  # noqa: E402
 from benchmarks.generator import Result  # noqa: E402
 from tests.services import Services  # noqa: E402
 
@@ -111,7 +111,6 @@ class Bench:
         full = {
             "url": f"ws://127.0.0.1:{port}/ocpp{design.path}",
             "key": STATION_KEY,
-            "uid": UID,
             "pid": pid,
             "database": DATABASE if not design.sqlite else "",
             "stations": STATIONS,
