@@ -32,7 +32,7 @@ from apps.core.admin import (
 from apps.core.templatetags.parts import at_place, status_chip
 from apps.installations import services
 from apps.installations.commands import RULES
-from apps.installations.forms import HardwareForm, LocationForm
+from apps.installations.forms import ConnectorForm, HardwareForm, LocationForm
 from apps.installations.imports import KINDS
 from apps.installations.models import (
     EVSE,
@@ -256,7 +256,7 @@ class ChargingStationAdmin(CsvButtons, ModelAdmin):
     inlines = (ConnectorInline, HardwareInline)
     fields = (("identity", "name"), ("location", "model"), "traced_until")
     readonly_fields = ("identity",)
-    actions_detail = ("live_page", "assign_hardware")
+    actions_detail = ("live_page", "add_connector", "assign_hardware")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ChargingStation]:
         # Not list_select_related: Django leaves that out where the rows follow a relation already.
@@ -287,6 +287,18 @@ class ChargingStationAdmin(CsvButtons, ModelAdmin):
     @action(description=_("Live"), url_path="live", icon="monitoring")
     def live_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return redirect("backoffice:station", self.get_object(request, object_id).pk)
+
+    @reason_action(
+        description=_("Add a connector"),
+        permission="installations.add_connector",
+        consequence=_("The connector is added, and an EVSE of its number where the charger has none. Nothing is sent."),
+        applies=lambda station: station.archived_at is None,
+        form_class=ConnectorForm,
+        icon="add",
+    )
+    def add_connector(self, request: HttpRequest, station: ChargingStation, form: ConnectorForm) -> None:
+        services.add_connector(actor=request.actor, station=station, spec=form.spec())
+        self.message_user(request, gettext("The connector is added."), messages.SUCCESS)
 
     @reason_action(
         description=_("Change hardware"),

@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
 from apps.installations.imports import MAX_BYTES
-from apps.installations.models import HardwareUnit, Location
+from apps.installations.models import Connector, HardwareUnit, Location
+from apps.installations.services import ConnectorSpec
 
 HOURS_KEYS = frozenset({"twentyfourseven", "regular_hours", "exceptional_openings", "exceptional_closings"})
 
@@ -68,6 +69,36 @@ class HardwareForm(ReasonForm):
             raise ValidationError(_("Several makers use this serial number. Give the units distinct numbers first."))
         self.unit = found[0]
         return serial
+
+
+class ConnectorForm(ReasonForm):
+    """A connector that a charger has and the inventory lacks."""
+
+    number = forms.IntegerField(
+        label=_("Connector number"),
+        min_value=1,
+        max_value=1000,
+        help_text=_("connectorId of OCPP 1.6, from 1"),
+        widget=TextInputWidget(attrs={"inputmode": "numeric"}),
+    )
+    standard = forms.ChoiceField(label=_("Plug"), choices=Connector.Standard.choices, widget=SelectWidget)
+    format = forms.ChoiceField(label=_("Format"), choices=Connector.Format.choices, widget=SelectWidget)
+    power_type = forms.ChoiceField(
+        label=_("Current"),
+        choices=Connector.PowerType.choices,
+        initial=Connector.PowerType.AC_3,
+        widget=SelectWidget,
+    )
+    max_power_w = forms.IntegerField(
+        label=_("Maximum power (W)"),
+        min_value=1000,
+        max_value=4_000_000,
+        initial=22_000,
+        widget=TextInputWidget(attrs={"inputmode": "numeric"}),
+    )
+
+    def spec(self) -> ConnectorSpec:
+        return ConnectorSpec(**{name: value for name, value in self.cleaned_data.items() if name != "why"})
 
 
 class ImportForm(forms.Form):

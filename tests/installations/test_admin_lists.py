@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.core.models import TenantModel
 from apps.installations import services
-from apps.installations.models import Command, ConnectorState, HardwareAssignment, HardwareUnit, StationState
+from apps.installations.models import Command, Connector, ConnectorState, HardwareAssignment, HardwareUnit, StationState
 from apps.ocpp.models import HandshakeRefusal
 from tests.factories.installations import ConnectorFactory, StationFactory
 
@@ -114,6 +114,18 @@ def test_a_unit_is_hung_at_a_charger_by_its_serial_number(ours, rival, desk):
     assert "There is no hardware unit of this serial number." in answer.content.decode()
     assert desk.post(where, {"serial": "OURS", "why": "swap"}).status_code == 302
     assert HardwareAssignment.objects.unscoped("test").get().unit == unit
+
+
+def test_a_connector_is_added_once(ours, desk):
+    where = f"/installations/chargingstation/{ours.station.pk}/add-connector/"
+    values = {"standard": "IEC_62196_T2", "format": "SOCKET", "power_type": "AC_3_PHASE", "max_power_w": "11000"}
+    posted = {**values, "number": "2", "why": "Second plug was fitted"}
+    assert desk.post(where, posted).status_code == 302
+    found = Connector.objects.unscoped("test").get(station=ours.station, number=2)
+    assert (found.max_power_w, found.evse.number, found.state.status) == (11_000, 2, "Unknown")
+    again = desk.post(where, posted)
+    assert again.status_code == 200
+    assert Connector.objects.unscoped("test").filter(station=ours.station, number=2).count() == 1
 
 
 def test_a_found_connector_is_corrected_and_confirmed(ours, desk):
