@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from apps.api import problems, views
@@ -23,6 +23,11 @@ for prefix, view in {
 app_name = "api"
 urlpatterns = [
     path("v1/schema/", SpectacularAPIView.as_view(authentication_classes=(), permission_classes=()), name="schema"),
+    path(
+        "v1/docs/",
+        SpectacularSwaggerSplitView.as_view(url_name="api:schema", authentication_classes=(), permission_classes=()),
+        name="docs",
+    ),
     path("v1/", include(router.urls)),
     re_path(r"", problems.not_found, name="nothing"),
 ]

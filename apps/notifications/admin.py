@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.admin import ReadOnlyAdmin, display
+from apps.core.admin import ReadOnlyAdmin, ReasonForm, display, reason_action
+from apps.notifications import services
 from apps.notifications.models import Mail, MailState
 
 _TONES = {MailState.QUEUED: "info", MailState.SENT: "success", MailState.FAILED: "danger"}
@@ -19,6 +22,19 @@ class MailAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-pk")
     fields = ("subject", "recipient", "language", "kind", "state", "error", "created_at", "sent_at", "text")
+
+    actions_detail = ("send_again",)
+
+    @reason_action(
+        description=_("Send again"),
+        permission="notifications.change_mail",
+        consequence=_("The e-mail goes out as it was written, to the same address."),
+        applies=lambda mail: mail.state == MailState.FAILED,
+        icon="forward_to_inbox",
+    )
+    def send_again(self, request: HttpRequest, mail: Mail, form: ReasonForm) -> None:
+        services.resend_mail(actor=request.actor, mail=mail, why=form.cleaned_data["why"])
+        self.message_user(request, gettext("The e-mail is on its way again."), messages.SUCCESS)
 
     @display(description=_("state"), ordering="state", label=_TONES)
     def progress(self, mail: Mail) -> tuple[str, str]:

@@ -110,11 +110,11 @@ def send_mail(*, mail_id: int) -> Mail:
 
 
 @transaction.atomic
-def resend_mail(*, actor: Actor, mail: Mail) -> Mail:
+def resend_mail(*, actor: Actor, mail: Mail, why: str = "") -> Mail:
     """Try a failed mail again, as it was rendered."""
     again = Mail.objects.visible_to(actor).filter(pk=mail.pk, state=MailState.FAILED).update(state=MailState.QUEUED)
     if again:
-        record_audit(actor=actor, action="mail.resent", target=mail, before={"error": mail.error})
+        record_audit(actor=actor, action="mail.resent", target=mail, before={"error": mail.error}, why=why)
         publish(events.MAIL_QUEUED, mail_id=mail.pk)
     mail.refresh_from_db()
     return mail
