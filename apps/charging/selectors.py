@@ -202,6 +202,30 @@ def readings_of(actor: Actor, session: Session) -> QuerySet[Reading]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingRow:
+    """One reading as the actor may know it: energy since the start in Wh, power in W. None is unknown, or not told."""
+
+    at: dt.datetime
+    energy_wh: int | None
+    power_w: int | None
+    soc_percent: int | None
+
+
+def reading_rows(actor: Actor, session: Session, *, limit: int) -> list[ReadingRow]:
+    """The first `limit` readings of a session, oldest first; the battery of a foreign card's car is not told."""
+    start, told = session.meter_start_wh, is_own_card(actor, session)
+    return [
+        ReadingRow(
+            at=one.at,
+            energy_wh=None if start is None or one.register_wh is None else one.register_wh - start,
+            power_w=one.power_w,
+            soc_percent=one.soc_percent if told else None,
+        )
+        for one in readings_of(actor, session)[:limit]
+    ]
+
+
 def sessions_at(actor: Actor, station: ChargingStation, *, limit: int) -> list[Session]:
     """The newest sessions of a charger, with what a list of them shows."""
     return list(visible_sessions(actor).filter(station=station)[:limit])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -11,15 +11,18 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_filters import FilterSet
 from django_tables2 import RequestConfig
 
+from apps.charging.curve import power_curve
 from apps.charging.selectors import session_rows, visible_sessions
 from apps.core import live
 from apps.core.csv import csv_response
 from apps.core.tables import RowData, RowTable
+from apps.core.templatetags.parts import at_place
 from apps.portal import selectors
 from apps.portal.filters import LocationFilter, SessionFilter, StationFilter
 from apps.portal.tables import LocationTable, SessionTable, StationTable
@@ -109,11 +112,32 @@ def sessions(request: HttpRequest) -> HttpResponseBase:
 
 @page_for("charging.view_session")
 def session(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
-    """One session, live while it runs."""
-    found = get_object_or_404(visible_sessions(request.actor), public_id=public_id)
-    [row] = session_rows(request.actor, [found])
+    """One session with its curve, its readings and what happened in it, live while it runs; `?export=csv` its readings.
+
+    Its charger's topic goes only to who may know the charger; others hear of the operator as a whole.
+    """
+    found = get_object_or_404(visible_sessions(request.actor).select_related("connector"), public_id=public_id)
+    life = selectors.session_life(request.actor, found)
+    row = life.session
+    if request.GET.get("export") == "csv":
+        return csv_response("readings", _reading_lines(life))
+    curve = power_curve(
+        life.power,
+        start=row.started_at,
+        end=row.ended_at or timezone.now(),
+        limit_w=life.limit_w,
+        zone=row.zone,
+    )
+    events = [{"shown": at_place(one.at, row.zone), "text": one.text, "by": one.by} for one in life.events]
     topics = [f"station.{found.station_id}"] if row.own_place else []
-    return _page(request, "portal/session.html", "sessions", {"session": row, **_live(request, *topics)})
+    context = {"session": row, "life": life, "curve": curve, "events": events, **_live(request, *topics)}
+    return _page(request, "portal/session.html", "sessions", context)
+
+
+def _reading_lines(life: selectors.SessionLife) -> Iterator[list[Any]]:
+    yield [_("Time"), _("Energy (Wh)"), _("Power (W)"), _("Battery (%)")]
+    for one in life.readings:
+        yield [one.at.isoformat(), one.energy_wh, one.power_w, one.soc_percent]
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
