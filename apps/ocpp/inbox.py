@@ -8,6 +8,7 @@ a connection each. SQLite: one writer thread that takes urgent messages first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import threading
@@ -179,6 +180,7 @@ class Inbox:
         self._log: deque[FrameRow] = deque(maxlen=100_000)
         self._ids = batches.Ids()
         self._outage: Outage | None = None
+        self._outage_lock = threading.Lock()  # of two lanes one may lose the database while the other finds it again
         self._giving_up = threading.Event()
         one_writer = connection.vendor == "sqlite"
         groups: list[list[Lane]] = [list(Lane)] if one_writer else [[lane] for lane in Lane]
@@ -240,6 +242,9 @@ class Inbox:
                     self._commit(half)
                 return
             answers = self._quarantine(batch, refusal)
+        except Exception:  # a lane that dies would leave its chargers without an answer for ever
+            logger.exception("batch given up")
+            answers = batch.internal_errors()
         self._settle(answers)
 
     def _quarantine(self, batch: batches.Batch, refusal: batches.Refused) -> list[tuple[Call, Answer]]:
@@ -247,7 +252,7 @@ class Inbox:
         logger.error("message refused by the database: %s", refusal)
         try:
             return self._repeat(lambda first: batch.attempt(self._ids, first=first, refusal=refusal))
-        except batches.Refused:
+        except Exception:
             logger.exception("quarantine failed")
             return batch.internal_errors()
 
@@ -275,20 +280,28 @@ class Inbox:
         if not failure.connection_lost:
             return
         now = time.monotonic()
-        if self._outage is None:
-            self._outage = Outage(now)
-        elif not self._outage.reported and now - self._outage.since > AWAY_AFTER_S:
-            self._outage.reported = True
-            self.loop.call_soon_threadsafe(self.on_database_away)
+        with self._outage_lock:
+            if self._outage is None:
+                self._outage = Outage(now)
+            elif not self._outage.reported and now - self._outage.since > AWAY_AFTER_S:
+                self._outage.reported = True
+                self._on_loop(self.on_database_away)
 
     def _note_success(self) -> None:
-        outage, self._outage = self._outage, None
-        if outage is not None and outage.reported:
-            self.loop.call_soon_threadsafe(self.on_database_back)
+        if self._outage is None:
+            return
+        with self._outage_lock:
+            outage, self._outage = self._outage, None
+            if outage is not None and outage.reported:
+                self._on_loop(self.on_database_back)
 
     def _settle(self, answers: list[tuple[Call, Answer]]) -> None:
-        if answers and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(_settle_all, answers)
+        if answers:
+            self._on_loop(_settle_all, answers)
+
+    def _on_loop(self, callback: Callable[..., None], *values: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(callback, *values)
 
 
 def _settle_all(answers: list[tuple[Call, Answer]]) -> None:
