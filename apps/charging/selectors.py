@@ -6,10 +6,11 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, TruncDate
 
 from apps.charging.models import Authorisation, Reading, ReviewCode, ReviewItem, Session, SessionLive, SessionState
 from apps.core.actor import Actor
@@ -130,21 +131,7 @@ def charging_now(actor: Actor, *, since: dt.datetime) -> ChargingNow:
     """The figures of a page that is open all day. Two queries."""
     live = SessionLive.objects.visible_to(actor).filter(session__state=SessionState.ACTIVE)
     now = live.aggregate(sessions=Count("pk"), power=Sum("power_w"))
-    begun = (
-        Session.objects.visible_to(actor)
-        .filter(started_at__gte=since)
-        .exclude(state=SessionState.VOID)
-        .aggregate(
-            sessions=Count("pk"),
-            energy=Sum(
-                Coalesce(
-                    F("meter_stop_wh") - F("meter_start_wh"),
-                    F("live__energy_wh"),
-                    output_field=models.BigIntegerField(),
-                )
-            ),
-        )
-    )
+    begun = _begun(actor, since).aggregate(sessions=Count("pk"), energy=Sum(_energy_so_far()))
     return ChargingNow(
         since=since,
         sessions=now["sessions"],
@@ -152,6 +139,39 @@ def charging_now(actor: Actor, *, since: dt.datetime) -> ChargingNow:
         sessions_since=begun["sessions"],
         energy_since_wh=begun["energy"] or 0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DayTotal:
+    """The sessions that began on a local day, and their energy in Wh (so far, where they still run)."""
+
+    day: dt.date
+    sessions: int
+    energy_wh: int
+
+
+def totals_by_day(actor: Actor, *, since: dt.datetime, zone: str) -> list[DayTotal]:
+    """Days of `zone` on which a session began, oldest first. One query, as many rows as days."""
+    days = (
+        _begun(actor, since)
+        .annotate(day=TruncDate("started_at", tzinfo=ZoneInfo(zone)))
+        .order_by("day")
+        .values_list("day")
+        .annotate(begun=Count("pk"), total=Coalesce(Sum(_energy_so_far()), 0))
+    )
+    return [DayTotal(day=day, sessions=begun, energy_wh=total) for day, begun, total in days]
+
+
+def _begun(actor: Actor, since: dt.datetime) -> QuerySet[Session]:
+    rows: QuerySet[Session] = (
+        Session.objects.visible_to(actor).filter(started_at__gte=since).exclude(state=SessionState.VOID)
+    )
+    return rows
+
+
+def _energy_so_far() -> Coalesce:
+    stored = F("meter_stop_wh") - F("meter_start_wh")
+    return Coalesce(stored, F("live__energy_wh"), output_field=models.BigIntegerField())
 
 
 def held_by_location(actor: Actor, *, limit: int) -> list[HeldAtLocation]:

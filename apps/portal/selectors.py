@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Value, When
 from django.db.models.fields import CharField
@@ -22,6 +23,7 @@ from apps.charging.selectors import (
     last_start,
     reading_rows,
     session_rows,
+    totals_by_day,
     visible_sessions,
 )
 from apps.core.actor import Actor
@@ -58,6 +60,8 @@ READINGS_SHOWN = 3000
 GAP = dt.timedelta(minutes=15)
 ATTENTION_ROWS = 8
 LIVE_ROWS = 12
+# Fewer days make no curve.
+CURVE_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,26 @@ class SessionLife:
 
 
 @dataclass(frozen=True, slots=True)
+class Months:
+    """This month so far beside last month up to the same day, in Wh; `days` is this month's energy day by day."""
+
+    sessions: int
+    sessions_before: int
+    energy_wh: int
+    energy_before_wh: int
+    days: list[int]
+
+    @property
+    def curve(self) -> str:
+        """Points of a line through the days, 100 wide and 24 high; empty on the first days of a month."""
+        top = max(self.days, default=0)
+        if len(self.days) < CURVE_DAYS or not top:
+            return ""
+        step = 100 / (len(self.days) - 1)
+        return " ".join(f"{number * step:.1f},{23 - 22 * wh / top:.1f}" for number, wh in enumerate(self.days))
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The first page. `power_w` is what runs now; `stations` counts chargers by health, `sessions_now` is uncut."""
 
@@ -139,7 +163,7 @@ class Overview:
     running: list[SessionRow]
     running_count: int
     power_w: int
-    month_sessions: int
+    month: Months
 
     @property
     def station_count(self) -> int:
@@ -205,14 +229,13 @@ def location_rows(actor: Actor, locations: Iterable[Location]) -> list[LocationR
     return [_location_row(place, counted[place.pk]) for place in places]
 
 
-def overview(actor: Actor, *, now: dt.datetime) -> Overview:
-    """What the first page answers: is anything broken, what runs now."""
+def overview(actor: Actor, *, now: dt.datetime, zone: str) -> Overview:
+    """What the first page answers: is anything broken, what runs now, what came of the month in `zone`."""
     stations = visible_stations(actor)
     by_health = dict(stations.order_by().values_list("health").annotate(count=Count("pk")))
     broken = stations.filter(health__in=BROKEN).order_by("harm", "location__name", "name", "identity")
     running = visible_sessions(actor).filter(state=SessionState.ACTIVE)
     powers = running.order_by().values_list("live__power_w", flat=True)
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return Overview(
         stations=by_health,
         attention=station_rows(broken[:ATTENTION_ROWS]),
@@ -220,7 +243,26 @@ def overview(actor: Actor, *, now: dt.datetime) -> Overview:
         running=session_rows(actor, running[:LIVE_ROWS]),
         running_count=len(powers),
         power_w=sum(power or 0 for power in powers),
-        month_sessions=Session.objects.visible_to(actor).filter(started_at__gte=month).count(),
+        month=months(actor, now=now, zone=zone),
+    )
+
+
+def months(actor: Actor, *, now: dt.datetime, zone: str) -> Months:
+    """One query, whatever the number of sessions."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    first = today.replace(day=1)
+    before = (first - dt.timedelta(days=1)).replace(day=1)
+    since = dt.datetime.combine(before, dt.time(), ZoneInfo(zone))
+    totals = totals_by_day(actor, since=since, zone=zone)
+    current = [one for one in totals if one.day >= first]
+    earlier = [one for one in totals if one.day < first and one.day.day <= today.day]
+    energy = {one.day: one.energy_wh for one in current}
+    return Months(
+        sessions=sum(one.sessions for one in current),
+        sessions_before=sum(one.sessions for one in earlier),
+        energy_wh=sum(energy.values()),
+        energy_before_wh=sum(one.energy_wh for one in earlier),
+        days=[energy.get(first + dt.timedelta(days=number), 0) for number in range(today.day)],
     )
 
 

@@ -60,7 +60,8 @@ def home(request: HttpRequest) -> HttpResponseBase:
         return redirect_to_login(request.get_full_path())
     if request.actor.is_anonymous:
         return render(request, "portal/no_access.html", status=404)
-    context = {"overview": selectors.overview(request.actor, now=timezone.now()), **_live(request)}
+    overview = selectors.overview(request.actor, now=timezone.now(), zone=request.brand.operator.time_zone)
+    context = {"overview": overview, **_live(request)}
     return _page(request, "portal/home.html", "home", context)
 
 

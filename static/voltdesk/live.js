@@ -43,7 +43,14 @@
         refresh();
       });
     }
-    document.addEventListener("htmx:afterSwap", (event) => announce(event.target));
+    const open = new Set();
+    document.addEventListener("toggle", ({ target }) => {
+      if (target.id && target.isConnected) open[target.open ? "add" : "delete"](target.id);
+    }, true);
+    document.addEventListener("htmx:afterSwap", (event) => {
+      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+      announce(event.target);
+    });
     document.addEventListener("visibilitychange", () => refresh());
     setInterval(refresh, POLL_MS);
     listen();

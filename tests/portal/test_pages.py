@@ -12,8 +12,10 @@ import pytest
 from django.utils import timezone
 
 from apps.charging.models import SessionState
+from apps.core.actor import Actor
 from apps.core.csv import BOM
 from apps.installations.models import ConnectorState, StationState
+from apps.portal.selectors import months
 from tests.factories.accounts import OrganisationFactory
 from tests.factories.cards import TokenFactory
 from tests.factories.cast import CANARY
@@ -130,6 +132,31 @@ def test_the_first_page_shows_what_runs_now(manager, ours):
     assert "11.04 kW" in page
     assert "5.00 kWh" in page
     assert "1 session now" in page
+
+
+def test_the_month_stands_beside_the_last_one_up_to_the_same_day(ours):
+    actor, berlin = Actor.system(ours.operator), "Europe/Berlin"
+    for day, energy in [((10, 5), 4_000), ((10, 22), 64_000), ((11, 2), 7_000), ((11, 20), 9_000)]:
+        at = dt.datetime(2026, *day, 12, tzinfo=UTC)
+        make_session(ours, state=SessionState.ENDED, started_at=at, ended_at=at, meter_stop_wh=1_000 + energy)
+    # Local midnight begins the month: 23:30 UTC of 31 October is 1 November there.
+    make_session(ours, started_at=dt.datetime(2026, 10, 31, 23, 30, tzinfo=UTC))
+    make_session(ours, state=SessionState.VOID, started_at=dt.datetime(2026, 11, 3, tzinfo=UTC), meter_stop_wh=99_000)
+    month = months(actor, now=dt.datetime(2026, 11, 21, 12, tzinfo=UTC), zone=berlin)
+    assert (month.sessions, month.energy_wh) == (3, 21_000)
+    assert (month.sessions_before, month.energy_before_wh) == (1, 4_000)
+    assert month.days[:2] == [5_000, 7_000]
+    assert len(month.days) == 21
+    assert len(month.curve.split()) == 21
+    assert months(actor, now=dt.datetime(2026, 11, 2, tzinfo=UTC), zone=berlin).curve == ""
+
+
+def test_the_month_counts_only_what_the_visitor_may_see(manager, ours, rival):
+    make_session(rival)
+    other = OrganisationFactory(operator=ours.operator)
+    place = LocationFactory(operator=ours.operator, host=other)
+    make_session(ours, station=StationFactory(operator=ours.operator, location=place), token=None)
+    assert re.search(r"Sessions this month</span>\s*<span class=\"figure\">0<", manager.get("/", headers=HOST).text)
 
 
 @pytest.mark.parametrize(
