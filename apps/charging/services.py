@@ -239,7 +239,8 @@ def _case(
         raise PermissionDenied
     items = ReviewItem.objects.visible_to(actor)
     with transaction.atomic():
-        # Sessions are locked in key order and before the item, as the gateway does.
+        # As the gateway does: the charger's live row, then sessions in key order, then the item.
+        list(StationState.objects.visible_to(actor).select_for_update(no_key=True).filter(station=item.station_id))
         session_id = session.pk if session is not None else items.values_list("session_id", flat=True).get(pk=item.pk)
         sessions = _lock_sessions(actor, session_id, also)
         locked = sessions[session_id] if session_id is not None else None

@@ -6,6 +6,8 @@ import datetime as dt
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.models import AuditEntry
 from apps.charging import services
@@ -336,3 +338,16 @@ def test_an_end_that_comes_after_a_day_settles_the_doubt_in_the_background(charg
     run_tasks()
     assert charger.codes() == []
     assert charger.item("no_stop").resolution == "ended"
+
+
+def test_g05_a_repair_locks_the_charger_before_its_sessions_as_the_gateway_does(charger, ours):
+    transaction = start(charger, ours)
+    charger.wait(hours=1)
+    charger.stop(4711, idTag="SOMEBODY")
+    item, session = charger.item("orphan_stop"), charger.session(transaction)
+    with CaptureQueriesContext(connection) as queries:
+        services.attach_orphan_stop(item=item, actor=charger.actor, session=session)
+    reads = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    tables = ("installations_stationstate", "charging_session", "charging_reviewitem")
+    first = [next(number for number, sql in enumerate(reads) if f'FROM "{table}"' in sql) for table in tables]
+    assert first == sorted(first)
