@@ -289,15 +289,20 @@ class Handshakes:
 
 
 def decide(requests: list[Request], *, gateway: str) -> tuple[list[Accepted | Refused], list[Refusal]]:
-    """Answer `requests`, each station at most once among them; who is accepted is online. Raises `Error`."""
+    """Answer `requests`; who is accepted is online. A station's second one has to come again. Raises `Error`."""
     now = dt.datetime.now(dt.UTC)
     known = _look_up(requests, now)
     refusals: list[Refusal] = []
     answers: dict[int, Accepted | Refused] = {}
     admitted: dict[int, tuple[_Known, int]] = {}
+    stations: set[int | None] = set()
     for number, (request, found) in enumerate(zip(requests, known, strict=True)):
         reason, key_id = _judge(request, found)
+        if reason is None and found.station_id in stations:
+            answers[number] = UNAVAILABLE  # one station by two URL keys of its operator
+            continue
         if reason is None:
+            stations.add(found.station_id)
             admitted[number] = (found, key_id)
             continue
         status = _STATUS.get(reason, 401)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from apps.core import live as core_live
 from apps.installations.models import ConnectionInterval, ConnectorState, StationState
 from apps.ocpp import batches, gateway, handshake, services
-from apps.ocpp.models import Frame, GatewayLease
+from apps.ocpp.models import Frame, GatewayLease, OperatorKey
 from tests.factories.cards import TokenFactory
 from tests.ocpp import live
 from tests.ocpp.sockets import Closed, in_process
@@ -401,6 +401,20 @@ def test_g15_two_sockets_of_a_station_at_once_get_generations_of_their_own(proce
         return await asyncio.gather(*(process.gateway.handshakes.admit(request) for _ in range(5)))
 
     assert sorted(answer.generation for answer in process.run(admit_all())) == [1, 2, 3, 4, 5]
+
+
+def test_g10_a_station_that_calls_by_two_url_keys_at_once_has_one_connection_of_a_generation(tenant):
+    station = live.add_station(tenant)
+    OperatorKey.objects.create(operator=tenant.operator, key="overlap")
+    requests = [
+        handshake.Request(key, station.identity, live.SECRET.encode(), None, "ocpp1.6", "127.0.0.1")
+        for key in (live.URL_KEY, "overlap")
+    ]
+    answers, refusals = handshake.decide(requests, gateway="test")
+    assert isinstance(answers[0], handshake.Accepted)
+    assert answers[1] is handshake.UNAVAILABLE
+    assert refusals == []
+    assert state_of(station).generation == answers[0].generation
 
 
 @pytest.fixture
