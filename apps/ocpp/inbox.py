@@ -30,6 +30,8 @@ QUIET_RATE = 25.0  # messages a second below which the bulk lane does not wait
 TARGET = 50  # messages that a bulk window aims at
 MAX_WINDOW_S = 0.2
 LOG_FLUSH_S = 1.0
+MAX_LOG_ROWS = 100_000
+MAX_LOG_BYTES = 64 * 1024 * 1024  # what waits for a database that is away; then the oldest rows go
 AWAY_AFTER_S = 5.0
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
@@ -116,7 +118,8 @@ class Worker(threading.Thread):
             self.busy = True
             self.inbox.flush_log()
             self.busy = False
-        return not (self._stopping and self.idle)
+        done = self.idle and (Lane.BULK not in self.queues or self.inbox.log_done)
+        return not (self._stopping and done)
 
     def _next_lane(self) -> Lane | None:
         """The first lane with work; waits for one, at most as long as log rows may wait."""
@@ -177,7 +180,9 @@ class Inbox:
         self.name = name
         self.on_database_away: Callable[[], None] = lambda: None
         self.on_database_back: Callable[[], None] = lambda: None
-        self._log: deque[FrameRow] = deque(maxlen=100_000)
+        self._log: deque[FrameRow] = deque()
+        self._log_size = 0
+        self._log_lock = threading.Lock()
         self._ids = batches.Ids()
         self._outage: Outage | None = None
         self._outage_lock = threading.Lock()  # of two lanes one may lose the database while the other finds it again
@@ -197,7 +202,15 @@ class Inbox:
 
     def log(self, row: FrameRow) -> None:
         """Queue a frame-log row of something that is not an admitted CALL; it is written within about a second."""
-        self._log.append(row)
+        with self._log_lock:
+            self._log.append(row)
+            self._log_size += _size(row)
+            while self._log_size > MAX_LOG_BYTES or len(self._log) > MAX_LOG_ROWS:
+                self._log_size -= _size(self._log.popleft())
+
+    @property
+    def log_done(self) -> bool:
+        return not self._log or self._giving_up.is_set()
 
     @property
     def idle(self) -> bool:
@@ -228,8 +241,12 @@ class Inbox:
 
     def _take_log(self) -> list[FrameRow]:
         rows: list[FrameRow] = []
-        while self._log and len(rows) < MAX_MESSAGES:
-            rows.append(self._log.popleft())
+        size = 0
+        with self._log_lock:
+            while self._log and len(rows) < MAX_MESSAGES and (not rows or size + _size(self._log[0]) <= MAX_BYTES):
+                rows.append(self._log.popleft())
+                size += _size(rows[-1])
+            self._log_size -= size
         return rows
 
     def _commit(self, batch: batches.Batch) -> None:
@@ -302,6 +319,10 @@ class Inbox:
     def _on_loop(self, callback: Callable[..., None], *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(callback, *values)
+
+
+def _size(row: FrameRow) -> int:
+    return len(row[8]) + len(row[9])
 
 
 def _settle_all(answers: list[tuple[Call, Answer]]) -> None:

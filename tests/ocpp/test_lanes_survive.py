@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 
 import pytest
 from django.db import OperationalError
 
 from apps.ocpp import batches, inbox
+from apps.ocpp.models import Frame
 from tests.factories.cast import make_tenant
 from tests.ocpp.lanes import confirmed, refused, running_lanes
 
@@ -63,3 +65,32 @@ def test_g13_a_lane_that_finds_the_database_while_another_reports_it_lost_leaves
     loop.run_forever()
     loop.close()
     assert reports == ["away", "back"]
+
+
+def log_row(station, number: int, request: str) -> batches.FrameRow:
+    now = dt.datetime.now(dt.UTC)
+    return (now, station.pk, 1, number, station.operator_id, "in", "Unknown", f"m{number}", request, "", "", None)
+
+
+def test_g04_rows_of_the_log_are_batched_by_their_size_too(tenant):
+    with running_lanes(start=False) as lanes:
+        for number in range(10):
+            lanes.inbox.log(log_row(tenant.station, number, "x" * 1024 * 1024))
+        sizes = [len(lanes.inbox._take_log()) for _ in range(4)]
+    assert sizes == [4, 4, 2, 0]
+
+
+def test_the_log_that_waits_for_the_database_is_bounded_in_bytes_and_loses_the_oldest(tenant, monkeypatch):
+    monkeypatch.setattr(inbox, "MAX_LOG_BYTES", 5000)
+    with running_lanes(start=False) as lanes:
+        for number in range(10):
+            lanes.inbox.log(log_row(tenant.station, number, "x" * 1000))
+        rows = lanes.inbox._take_log()
+    assert [row[3] for row in rows] == [5, 6, 7, 8, 9]
+
+
+def test_g17_at_the_end_all_of_the_log_is_written(tenant):
+    with running_lanes(start=False) as lanes:
+        for number in range(3 * inbox.MAX_MESSAGES):
+            lanes.inbox.log(log_row(tenant.station, number, "[]"))
+    assert Frame.objects.unscoped("of this test").count() == 3 * inbox.MAX_MESSAGES
