@@ -15,6 +15,7 @@ MODULES = [
     *sorted((ROOT / "apps/portal").glob("*.py")),
     *(ROOT / f"apps/accounts/{name}.py" for name in ("adapters", "forms", "logos", "services", "views")),
     ROOT / "apps/core/templatetags/parts.py",
+    ROOT / "apps/charging/curve.py",
 ]
 IN_TEMPLATE = re.compile(r"""{% translate (?P<quote>["'])(.+?)(?P=quote)""")
 IN_BLOCK = re.compile(r"{% blocktranslate[^%]*%}(.+?)(?:{% plural %}|{% endblocktranslate %})", re.DOTALL)
