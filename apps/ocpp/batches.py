@@ -397,10 +397,12 @@ def _copy_text(text: str) -> str:
 
 
 def _copy_line(row: FrameRow) -> str:
-    received_at, *numbers, latency = row[0], *row[1:5], row[11]
-    texts = "\t".join(map(_copy_text, row[5:11]))
-    milliseconds = "\\N" if latency is None else latency
-    return f"{received_at.isoformat()}\t{'\t'.join(map(str, numbers))}\t{texts}\t{milliseconds}\n"
+    at, station, generation, sequence, operator, direction, action, message_id, request, response, code, latency = row
+    return (
+        f"{at.isoformat()}\t{station}\t{generation}\t{sequence}\t{operator}\t{direction}\t{_copy_text(action)}\t"
+        f"{_copy_text(message_id)}\t{_copy_text(request)}\t{_copy_text(response)}\t{_copy_text(code)}\t"
+        f"{'\\N' if latency is None else latency}\n"
+    )
 
 
 # PostgreSQL's classes of errors that pass by themselves: connection, transaction rollback, resources, intervention;
