@@ -141,7 +141,7 @@ def read_request(scope: dict[str, Any]) -> Request | None:
         password=password,
         fault=fault,
         subprotocol=next((name for name in SUBPROTOCOLS if name in offered), None),
-        address=_address(scope, headers),
+        address=_address(scope),
         user_agent=_clean(headers.get(b"user-agent", b"").decode(errors="replace"), 120),
     )
 
@@ -162,10 +162,10 @@ def _basic(header: bytes | None, identity: str) -> tuple[bytes | None, Reason | 
     return password, None
 
 
-def _address(scope: dict[str, Any], headers: dict[bytes, bytes]) -> str:
+def _address(scope: dict[str, Any]) -> str:
     """The charger's address; where a proxy of ours asks, what it says."""
     address = str((scope.get("client") or [""])[0])
-    forwarded = headers.get(b"x-forwarded-for")
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for")  # the last line: what comes before may be made up
     if forwarded and address in settings.TRUSTED_PROXIES:
         address = forwarded.decode(errors="replace").rpartition(",")[2].strip()
     return _clean(address, 64)
