@@ -23,10 +23,6 @@ class SessionQuerySet(TenantQuerySet):
     def running(self) -> Self:
         return self.filter(state="active")
 
-    def unsettled(self) -> Self:
-        """Sessions that an open blocking item holds back from a CDR."""
-        return self.filter(review_items__blocking=True, review_items__state="open").distinct()
-
 
 class OfSessionQuerySet(TenantQuerySet):
     """Rows with a `session`, seen by those who see the session."""
