@@ -12,8 +12,8 @@ from apps.cards.models import Token, TokenType
 from apps.charging.models import Reading, ReviewItem, Session
 from apps.charging.selectors import is_own_card, is_own_place
 from apps.installations.models import ChargingStation, Command, Connector, Location, StationModel
-from apps.ocpp.handshake import REMEDIES, Reason
-from apps.ocpp.models import HandshakeRefusal
+from apps.ocpp.handshake import REMEDIES
+from apps.ocpp.models import HandshakeRefusal, RefusalReason
 
 
 class VisibleField(serializers.SlugRelatedField):
@@ -229,10 +229,10 @@ class HandshakeSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
     def get_why(self, refusal: HandshakeRefusal) -> str:
-        return str(Reason(refusal.reason).label)
+        return str(RefusalReason(refusal.reason).label)
 
     def get_what_to_do(self, refusal: HandshakeRefusal) -> str:
-        return str(REMEDIES[Reason(refusal.reason)])
+        return str(REMEDIES[RefusalReason(refusal.reason)])
 
 
 class CommandSerializer(serializers.ModelSerializer):

@@ -25,8 +25,14 @@ from apps.core.admin import (
     reason_action,
 )
 from apps.ocpp import selectors, services
-from apps.ocpp.handshake import Reason
-from apps.ocpp.models import GatewayLease, HandshakeRefusal, OperatorKey, QuarantinedFrame, StrangerRefusal
+from apps.ocpp.models import (
+    GatewayLease,
+    HandshakeRefusal,
+    OperatorKey,
+    QuarantinedFrame,
+    RefusalReason,
+    StrangerRefusal,
+)
 
 
 class ReasonFilter(DropdownFilter):
@@ -34,14 +40,14 @@ class ReasonFilter(DropdownFilter):
     parameter_name = "why"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(one.value, str(one.label)) for one in Reason]
+        return [(one.value, str(one.label)) for one in RefusalReason]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         return queryset.filter(reason=self.value()) if self.value() else queryset
 
 
 def can_be_adopted(refusal: HandshakeRefusal) -> bool:
-    return refusal.reason == Reason.UNKNOWN_STATION and refusal.station_id is None
+    return refusal.reason == RefusalReason.UNKNOWN_STATION and refusal.station_id is None
 
 
 @admin.register(HandshakeRefusal)
@@ -64,7 +70,7 @@ class HandshakeRefusalAdmin(ReadOnlyAdmin):
 
     @display(description=_("what to do"))
     def what_to_do(self, refusal: HandshakeRefusal) -> str:
-        if refusal.reason == Reason.UNKNOWN_STATION and refusal.station_id is not None:
+        if refusal.reason == RefusalReason.UNKNOWN_STATION and refusal.station_id is not None:
             return gettext("It has been adopted. Set its key in the charger.")
         return selectors.describe_refusals([refusal])[0].remedy
 

@@ -22,12 +22,13 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
-from django.db import Error, connection, models, transaction
+from django.db import Error, connection, transaction
 from django.utils.translation import gettext_lazy as _
 
 from apps.core import bulk, live
 from apps.installations.models import StationState
 from apps.ocpp import keys
+from apps.ocpp.models import RefusalReason as Reason
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +40,6 @@ PATIENCE_S = 45.0  # below the servers' handshake time-out of 60 s
 RETURN_RATE = 200.0  # handshakes a second in the first minute after the database came back
 RETURN_S = 60.0
 REFUSALS_A_MINUTE = 6000
-
-
-class Reason(models.TextChoices):
-    """Why a connection was refused, in words."""
-
-    UNKNOWN_STATION = "unknown_station", _("This operator has no charger of this identity.")
-    BAD_IDENTITY = "bad_identity", _("The identity in the URL cannot be one of a charger.")
-    NO_PASSWORD = "no_password", _("The charger sent no password.")
-    BAD_AUTHORIZATION = "bad_authorization", _("The charger's Authorization header is not Basic authentication.")
-    OTHER_USER = "other_user", _("The user name is not the identity in the URL.")
-    NO_KEY = "no_key", _("No key has been issued for this charger, or it has run out.")
-    WRONG_PASSWORD = "wrong_password", _("The password is wrong.")
-    NO_PROTOCOL = "no_protocol", _("The charger offers no OCPP version that Voltdesk speaks.")
-
 
 REMEDIES = {
     Reason.UNKNOWN_STATION: _("Adopt it here, or correct the identity in the charger."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.models import PublicIdModel, TenantModel
+from apps.core.models import PublicIdModel, TenantModel, known
 from apps.core.querysets import TenantQuerySet
 from apps.core.timeseries import TimeSeriesModel
 from apps.installations.models import ChargingStation
@@ -117,6 +117,19 @@ class Frame(TimeSeriesModel):
         indexes = [models.Index(fields=["station_id", "received_at"], name="frame_station")]
 
 
+class RefusalReason(models.TextChoices):
+    """Why a connection was refused, in words."""
+
+    UNKNOWN_STATION = "unknown_station", _("This operator has no charger of this identity.")
+    BAD_IDENTITY = "bad_identity", _("The identity in the URL cannot be one of a charger.")
+    NO_PASSWORD = "no_password", _("The charger sent no password.")
+    BAD_AUTHORIZATION = "bad_authorization", _("The charger's Authorization header is not Basic authentication.")
+    OTHER_USER = "other_user", _("The user name is not the identity in the URL.")
+    NO_KEY = "no_key", _("No key has been issued for this charger, or it has run out.")
+    WRONG_PASSWORD = "wrong_password", _("The password is wrong.")
+    NO_PROTOCOL = "no_protocol", _("The charger offers no OCPP version that Voltdesk speaks.")
+
+
 class HandshakeRefusal(PublicIdModel, TenantModel):
     """A refused connection: who, why, what to do. One row per (operator, identity, address) with a counter."""
 
@@ -125,7 +138,7 @@ class HandshakeRefusal(PublicIdModel, TenantModel):
     station = models.ForeignKey(
         ChargingStation, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("charger")
     )
-    reason = models.CharField(_("reason"), max_length=40)
+    reason = models.CharField(_("reason"), max_length=40, choices=RefusalReason)
     count = models.PositiveIntegerField(_("tries"), default=1)
     first_at = models.DateTimeField(_("first at"))
     last_at = models.DateTimeField(_("last at"))
@@ -138,7 +151,8 @@ class HandshakeRefusal(PublicIdModel, TenantModel):
         verbose_name_plural = _("refused connections")
         permissions = [("adopt_handshakerefusal", "Can adopt unknown chargers")]
         constraints = [
-            models.UniqueConstraint(fields=["operator", "identity", "address"], name="handshake_refusal_once")
+            models.UniqueConstraint(fields=["operator", "identity", "address"], name="handshake_refusal_once"),
+            models.CheckConstraint(condition=known("reason", RefusalReason), name="handshake_refusal_reason"),
         ]
         indexes = [models.Index(fields=["operator", "-last_at"], name="handshake_refusal_last")]
 

@@ -13,8 +13,8 @@ from django.db.models import Q
 
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation
-from apps.ocpp.handshake import REMEDIES, Reason
-from apps.ocpp.models import Frame, HandshakeRefusal, OperatorKey, RepairCount
+from apps.ocpp.handshake import REMEDIES
+from apps.ocpp.models import Frame, HandshakeRefusal, OperatorKey, RefusalReason, RepairCount
 
 FRAMES_A_PAGE = 50
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
@@ -56,7 +56,7 @@ def describe_refusals(refusals: Iterable[HandshakeRefusal]) -> list[RefusalRow]:
 
 
 def _describe(refusal: HandshakeRefusal) -> RefusalRow:
-    reason = Reason(refusal.reason)
+    reason = RefusalReason(refusal.reason)
     return RefusalRow(
         public_id=refusal.public_id,
         identity=refusal.identity,
@@ -69,7 +69,7 @@ def _describe(refusal: HandshakeRefusal) -> RefusalRow:
         last_at=refusal.last_at,
         user_agent=refusal.user_agent,
         station_id=refusal.station_id,
-        adoptable=reason is Reason.UNKNOWN_STATION and refusal.station_id is None,
+        adoptable=reason is RefusalReason.UNKNOWN_STATION and refusal.station_id is None,
     )
 
 
