@@ -102,18 +102,6 @@ def frames_of(
     return FramePage(frames=found[:size], older=found[size].received_at if len(found) > size else None)
 
 
-def frame_at(
-    actor: Actor, station_id: int, *, received_at: dt.datetime, generation: int, sequence: int
-) -> Frame | None:
-    """One exchange by its key."""
-    found: Frame | None = (
-        Frame.objects.visible_to(actor)
-        .filter(station_id=station_id, received_at=received_at, generation=generation, sequence=sequence)
-        .first()
-    )
-    return found
-
-
 def refusals(actor: Actor, *, since: dt.datetime, limit: int) -> list[HandshakeRefusal]:
     """Connections refused since then, the newest first."""
     rows = HandshakeRefusal.objects.visible_to(actor).filter(last_at__gte=since).select_related("station__location")
