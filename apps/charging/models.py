@@ -232,7 +232,7 @@ class Reading(TimeSeriesModel):
     The samples as sent stand in the frame of the same (received_at, station, generation, sequence).
     """
 
-    pk = models.CompositePrimaryKey("at", "station_id", "connector_number", "digest")
+    pk = models.CompositePrimaryKey("station_id", "connector_number", "at", "digest")
     at = models.DateTimeField(_("at"))
     station_id = models.BigIntegerField()
     connector_number = models.IntegerField(_("connector"))

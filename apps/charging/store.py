@@ -79,7 +79,7 @@ _TIMES = (*(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "times
 _LOADED = tuple(field.name for field in fields(SessionFacts) if field.name in (*_COLUMNS, *_LIVE))
 
 _SESSIONS = (
-    f"SELECT {', '.join(f'{'l' if name in _LIVE else 's'}.{name}' for name in _LOADED)} "
+    f"SELECT {', '.join(f'{"l" if name in _LIVE else "s"}.{name}' for name in _LOADED)} "
     "FROM charging_session s JOIN charging_sessionlive l ON l.session_id = s.id WHERE "
 )
 _LOCK_LIVE = " ORDER BY s.id FOR NO KEY UPDATE OF l"
@@ -210,6 +210,7 @@ class Wanted:
             self._add_start(message.station_id, body.key)
         elif isinstance(body, Booted):
             self.open_at.add(message.station_id)
+            self.lock_stations = True
         if isinstance(body, Measured | Ended) and "bad_time" in message.repairs:
             self.undated.update(meter.digest(element, dated=False) for element in body.elements)
 

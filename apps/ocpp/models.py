@@ -92,7 +92,7 @@ class FrameDirection(models.TextChoices):
 class Frame(TimeSeriesModel):
     """One OCPP-J exchange: a CALL with its answer, secrets masked. Key: (received_at, connection, sequence)."""
 
-    pk = models.CompositePrimaryKey("received_at", "station_id", "generation", "sequence")
+    pk = models.CompositePrimaryKey("station_id", "received_at", "generation", "sequence")
     partition_by = "received_at"
     received_at = models.DateTimeField(_("at"))
     station_id = models.BigIntegerField()
@@ -114,7 +114,6 @@ class Frame(TimeSeriesModel):
         default_manager_name = "everything"
         verbose_name = _("message")
         verbose_name_plural = _("messages")
-        indexes = [models.Index(fields=["station_id", "received_at"], name="frame_station")]
 
 
 class RefusalReason(models.TextChoices):

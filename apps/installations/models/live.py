@@ -92,7 +92,7 @@ class ConnectorState(TenantModel):
 class StatusInterval(TimeSeriesModel):
     """A status began. It lasts until the next row of the same connector (0 is the station itself)."""
 
-    pk = models.CompositePrimaryKey("at", "station_id", "connector_number", "sequence")
+    pk = models.CompositePrimaryKey("station_id", "at", "connector_number", "sequence")
     at = models.DateTimeField(_("at"))
     station_id = models.BigIntegerField()
     connector_number = models.PositiveIntegerField(_("connector"))
@@ -111,7 +111,6 @@ class StatusInterval(TimeSeriesModel):
         default_manager_name = "everything"
         verbose_name = _("status interval")
         verbose_name_plural = _("status intervals")
-        indexes = [models.Index(fields=["station_id", "at"], name="status_station")]
 
 
 class ConnectionInterval(TenantModel):
