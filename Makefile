@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --quiet --python-version 3.12
 
-.PHONY: help run demo test lint soak bench lock messages
+.PHONY: help run demo test lint soak bench lock messages screenshots
 
 help: ## What there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ soak: $(VENV)/.dev ## Longer: three kills, 5,000 chargers at once, on both datab
 
 bench: $(VENV)/.dev ## What a message costs, beside other designs (BENCH=quick for short windows)
 	@exec $(BIN)/python benchmarks/run.py $(ONLY)
+
+screenshots: $(VENV)/.dev ## The README's two pictures, taken of the demo in Debian's Chromium
+	@exec $(BIN)/python tests/e2e/screenshots.py
 
 lock: $(VENV)/.dev ## Resolve pyproject.toml again into the two hashed locks
 	@$(UV_COMPILE) --upgrade -o requirements.lock
