@@ -115,7 +115,10 @@ def _arrays(rows: Sequence[Row], types: tuple[str, ...]) -> list[str]:
 
 
 def _number_array(column: Row) -> str:
-    return f"{{{str(column)[1:-1].rstrip(',').replace('None', 'NULL')}}}"
+    text = str(column)
+    if "<" in text:  # members of an enumeration, which print their names
+        text = str(tuple(value if value is None else int(value) for value in column))
+    return f"{{{text[1:-1].rstrip(',').replace('None', 'NULL')}}}"
 
 
 def _time_array(column: Row) -> str:

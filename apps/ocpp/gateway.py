@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from apps.core import live, timeseries
 from apps.installations.models import ConnectionInterval
@@ -250,13 +250,21 @@ class Gateway:
 
     async def _flush_ended(self) -> None:
         ended, self._ended = self._ended, []
-        if not ended:
-            return
+        if ended:
+            await self._write_ended(ended)
+
+    async def _write_ended(self, ended: list[Ended]) -> None:
         try:
             await self._in_database(lambda: services.mark_offline(ended=ended))
-        except Error:
+        except (OperationalError, InterfaceError):
             self._ended = ended + self._ended
             raise
+        except Error:  # what one of them holds is refused: the others must not wait for it
+            if len(ended) == 1:
+                logger.exception("the end of a connection was not written: %s", ended[0])
+                return
+            for one in ended:
+                await self._write_ended([one])
 
     async def _in_database[T](self, job: Callable[[], T]) -> T:
         return await self.loop.run_in_executor(self._database, _guarded, job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 import uuid
 
 import pytest
@@ -68,6 +69,12 @@ class BulkTest(TestCase):
             connection, "SELECT * FROM bulk_trial WHERE id = ANY(%s::bigint[]) ORDER BY id", [*range(9)]
         )
         assert [_plain(row[1:]) for row in found] == sent
+
+    def test_a_member_of_an_enumeration_is_its_number(self):
+        bulk.insert_rows(connection, TABLE, [(1, signal.SIGTERM, None, None, None, None, None, b"")])
+        bulk.insert_rows(connection, TABLE, [(n, None, None, None, None, None, None, b"") for n in (2, 3)])
+        found = bulk.fetch_rows(connection, "SELECT number FROM bulk_trial ORDER BY id")
+        assert found == [(15,), (None,), (None,)]
 
     def test_a_row_that_conflicts_is_left_alone(self):
         row = (1, 1, 1.0, True, "first", None, None, b"")
