@@ -12,8 +12,7 @@ from apps.cards.models import Token, TokenType
 from apps.charging.models import Reading, ReviewItem, Session
 from apps.charging.selectors import is_own_card, is_own_place
 from apps.installations.models import ChargingStation, Command, Connector, Location, StationModel
-from apps.ocpp.handshake import REMEDIES
-from apps.ocpp.models import HandshakeRefusal, RefusalReason
+from apps.ocpp.models import REMEDIES, HandshakeRefusal, RefusalReason
 
 
 class VisibleField(serializers.SlugRelatedField):

@@ -23,7 +23,6 @@ from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.db import Error, connection, transaction
-from django.utils.translation import gettext_lazy as _
 
 from apps.core import bulk, live
 from apps.installations.models import StationState
@@ -41,16 +40,6 @@ RETURN_RATE = 200.0  # handshakes a second in the first minute after the databas
 RETURN_S = 60.0
 REFUSALS_A_MINUTE = 6000
 
-REMEDIES = {
-    Reason.UNKNOWN_STATION: _("Adopt it here, or correct the identity in the charger."),
-    Reason.BAD_IDENTITY: _("Give the charger an identity of at most 48 characters without slash and colon."),
-    Reason.NO_PASSWORD: _("Set the key in the charger (AuthorizationKey, security profile 1 or 2)."),
-    Reason.BAD_AUTHORIZATION: _("Set the charger to security profile 1 or 2: user name and password."),
-    Reason.OTHER_USER: _("Set the charger's user name to its identity, or leave it to the charger."),
-    Reason.NO_KEY: _("Issue a new key and set it in the charger."),
-    Reason.WRONG_PASSWORD: _("Issue a new key and set it in the charger; the key is case-insensitive hex."),
-    Reason.NO_PROTOCOL: _("Set the charger to OCPP 1.6 JSON (subprotocol ocpp1.6)."),
-}
 _STATUS = {Reason.UNKNOWN_STATION: 404, Reason.BAD_IDENTITY: 404, Reason.NO_PROTOCOL: 101}
 
 
@@ -448,16 +437,8 @@ def _interval(found: _Known, request: Request, generation: int, gateway: str, no
 _REFUSED = bulk.Table(
     "ocpp_handshakerefusal",
     (
-        "public_id",
-        "operator_id",
-        "station_id",
-        "identity",
-        "address",
-        "reason",
-        "count",
-        "first_at",
-        "last_at",
-        "user_agent",
+        *("public_id", "operator_id", "station_id", "identity", "address"),
+        *("reason", "count", "first_at", "last_at", "user_agent"),
     ),
     ("uuid", "bigint", "bigint", "text", "text", "text", "int", "timestamptz", "timestamptz", "text"),
     "ON CONFLICT (operator_id, identity, address) DO UPDATE SET count = ocpp_handshakerefusal.count + excluded.count, "

@@ -129,6 +129,19 @@ class RefusalReason(models.TextChoices):
     NO_PROTOCOL = "no_protocol", _("The charger offers no OCPP version that Voltdesk speaks.")
 
 
+# What to do about it.
+REMEDIES = {
+    RefusalReason.UNKNOWN_STATION: _("Adopt it here, or correct the identity in the charger."),
+    RefusalReason.BAD_IDENTITY: _("Give the charger an identity of at most 48 characters without slash and colon."),
+    RefusalReason.NO_PASSWORD: _("Set the key in the charger (AuthorizationKey, security profile 1 or 2)."),
+    RefusalReason.BAD_AUTHORIZATION: _("Set the charger to security profile 1 or 2: user name and password."),
+    RefusalReason.OTHER_USER: _("Set the charger's user name to its identity, or leave it to the charger."),
+    RefusalReason.NO_KEY: _("Issue a new key and set it in the charger."),
+    RefusalReason.WRONG_PASSWORD: _("Issue a new key and set it in the charger; the key is case-insensitive hex."),
+    RefusalReason.NO_PROTOCOL: _("Set the charger to OCPP 1.6 JSON (subprotocol ocpp1.6)."),
+}
+
+
 class HandshakeRefusal(PublicIdModel, TenantModel):
     """A refused connection: who, why, what to do. One row per (operator, identity, address) with a counter."""
 

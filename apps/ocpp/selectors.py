@@ -13,8 +13,7 @@ from django.db.models import Q
 
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation
-from apps.ocpp.handshake import REMEDIES
-from apps.ocpp.models import Frame, HandshakeRefusal, OperatorKey, RefusalReason, RepairCount
+from apps.ocpp.models import REMEDIES, Frame, HandshakeRefusal, OperatorKey, RefusalReason, RepairCount
 
 FRAMES_A_PAGE = 50
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}

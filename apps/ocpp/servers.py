@@ -22,6 +22,7 @@ import daphne.server  # first: it installs Twisted's reactor
 import daphne.ws_protocol
 import uvicorn
 from autobahn.websocket.types import ConnectionDeny
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from apps.ocpp.frames import MAX_FRAME
 from apps.ocpp.gateway import Gateway
@@ -30,6 +31,7 @@ BACKLOG = 8192
 HANDSHAKE_S = 60
 PING_S = 20
 PONG_S = 30
+READ_AHEAD = 16  # messages of a socket that wait before it is not read any more
 CLOSE_S = 5
 
 Application = Callable[..., Any]
@@ -186,6 +188,17 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.msg != "ASGI callable returned without completing handshake."
 
 
+class ChargerProtocol(WebSocketsSansIOProtocol):
+    """Reads on while a few messages wait: to stop and start the reading at each one costs more than to parse it."""
+
+    def send_receive_event_to_app(self) -> None:
+        held, self.read_paused = self.read_paused, True
+        super().send_receive_event_to_app()
+        self.read_paused = held or self.queue.qsize() >= READ_AHEAD
+        if self.read_paused and not held:
+            self.transport.pause_reading()
+
+
 class Uvicorn(uvicorn.Server):
     """uvicorn for chargers; runs a gateway beside them."""
 
@@ -196,7 +209,7 @@ class Uvicorn(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="uvloop",
-                ws="websockets-sansio",
+                ws=ChargerProtocol,
                 ws_max_size=MAX_FRAME,
                 ws_ping_interval=PING_S,
                 ws_ping_timeout=PONG_S,

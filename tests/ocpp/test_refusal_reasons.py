@@ -6,8 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps.ocpp.handshake import REMEDIES
-from apps.ocpp.models import HandshakeRefusal, RefusalReason
+from apps.ocpp.models import REMEDIES, HandshakeRefusal, RefusalReason
 
 pytestmark = pytest.mark.django_db
 
