@@ -105,7 +105,7 @@ def status_chip(
 
 def _kilo(value: int) -> str:
     shown = (Decimal(value) / _KILO).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
-    return str(number_format(shown, decimal_pos=2, use_l10n=True))
+    return str(number_format(shown, decimal_pos=2, use_l10n=True, force_grouping=True))
 
 
 @cache
