@@ -123,7 +123,8 @@ class Worker(threading.Thread):
 
     def _next_lane(self) -> Lane | None:
         """The first lane with work; waits for one, at most as long as log rows may wait."""
-        if (lane := self._filled()) is not None or self._stopping:
+        crowded = Lane.BULK in self.queues and self.inbox.log_is_crowded
+        if (lane := self._filled()) is not None or self._stopping or crowded:
             return lane
         self._wait(Lane.RARE, LOG_FLUSH_S, self._filled)
         return self._filled()
@@ -207,6 +208,11 @@ class Inbox:
             self._log_size += _size(row)
             while self._log_size > MAX_LOG_BYTES or len(self._log) > MAX_LOG_ROWS:
                 self._log_size -= _size(self._log.popleft())
+
+    @property
+    def log_is_crowded(self) -> bool:
+        """Whether a batch of log rows is full: it does not wait for its second."""
+        return len(self._log) >= MAX_MESSAGES
 
     @property
     def log_done(self) -> bool:

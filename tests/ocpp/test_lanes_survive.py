@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
+import time
 
 import pytest
 from django.db import OperationalError
@@ -94,3 +95,14 @@ def test_g17_at_the_end_all_of_the_log_is_written(tenant):
         for number in range(3 * inbox.MAX_MESSAGES):
             lanes.inbox.log(log_row(tenant.station, number, "[]"))
     assert Frame.objects.unscoped("of this test").count() == 3 * inbox.MAX_MESSAGES
+
+
+def test_g04_a_crowd_of_log_rows_is_written_batch_after_batch(tenant):
+    rows = 5 * inbox.MAX_MESSAGES
+    with running_lanes() as lanes:
+        began = time.monotonic()
+        for number in range(rows):
+            lanes.inbox.log(log_row(tenant.station, number, "[]"))
+        while Frame.objects.unscoped("test").count() < rows:
+            assert time.monotonic() - began < 4, "one batch a second"
+            time.sleep(0.02)
