@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -114,6 +115,12 @@ def test_text_and_numbers_mean_the_same_start():
 def test_half_a_watt_hour_is_rounded_up_and_kept_as_sent():
     body = read("StopTransaction", STOP | {"meterStop": "2000.5"})
     assert (body.meter_wh, body.meter_sent) == (2001, "2000.5")
+
+
+@pytest.mark.parametrize("sent", [-(2**63) - 1, 10**40, {"at": 10**30}, [True, None]])
+def test_a_time_that_is_no_text_is_kept_as_it_was_sent(sent):
+    at = read("StopTransaction", STOP | {"timestamp": sent}).at
+    assert (at.parsed, at.sent) == (None, json.dumps(sent, separators=(",", ":")))
 
 
 def test_an_unknown_status_keeps_its_text():

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Any
 
-import orjson
 from ocpp.v16 import enums
 
 from apps.charging.facts import Authorise, Body, Element, Ended, Kind, Measured, Moment, Reply, Sample, Started, Verdict
@@ -310,7 +310,8 @@ def _moment(value: Any, received_at: dt.datetime, repairs: Repairs) -> Moment:
 
 
 def _sent(value: Any) -> str:
-    return "" if value is None else orjson.dumps(value).decode()
+    # The standard library's writer, which knows integers of any length.
+    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _list(items: Any, repairs: Repairs) -> list[Any]:
