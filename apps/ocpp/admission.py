@@ -26,8 +26,10 @@ class Ticket(Protocol):
     """A CALL before its admission. `begin` starts it; whoever began calls `Admission.release` exactly once."""
 
     station_id: int
-    size: int
     waiting: Waiting
+
+    @property
+    def size(self) -> int: ...
 
     def begin(self) -> None: ...
 

@@ -10,9 +10,8 @@ import hashlib
 import logging
 import uuid
 from collections import Counter as Tally
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
@@ -26,6 +25,7 @@ from apps.installations import status
 from apps.installations import store as installations
 from apps.installations.status import Booted, StatusReported
 from apps.ocpp import frames, v16
+from apps.ocpp.admission import Waiting
 from apps.ocpp.clock import ClockWatch, stamped_now
 from apps.ocpp.masking import mask
 from apps.ocpp.v16 import hot, rare
@@ -75,11 +75,22 @@ class Answer:
     text: str
 
 
+class Socket(Protocol):
+    """Where calls come from. On the event loop only."""
+
+    def begin(self, call: Call) -> None:
+        """It is this call's turn."""
+
+    def settle(self, call: Call, answer: Answer) -> None:
+        """It is answered. Called exactly once, also when the socket died meanwhile (contract G14)."""
+
+
 @dataclass(slots=True)
 class Call:
-    """One admitted CALL. `sequence` counts the CALLs of its connection; `arrived` is monotonic seconds; `settle` is
-    called on the event loop exactly once, also when the socket died meanwhile (contract G14)."""
+    """One CALL, or what should have been one (`bad`), from receipt to answer. `sequence` counts the CALLs of its
+    connection; `arrived` is monotonic seconds; `waiting` is what its socket has waiting."""
 
+    socket: Socket
     station_id: int
     operator_id: int
     generation: int
@@ -91,7 +102,18 @@ class Call:
     payload: dict[str, Any]
     raw: str
     clock: ClockWatch
-    settle: Callable[[Answer], None]
+    waiting: Waiting
+    bad: frames.Bad | None = None
+
+    @property
+    def size(self) -> int:
+        return frames.size(self.raw)
+
+    def begin(self) -> None:
+        self.socket.begin(self)
+
+    def settle(self, answer: Answer) -> None:
+        self.socket.settle(self, answer)
 
 
 class Transient(Exception):

@@ -5,22 +5,22 @@ no message costs a thread hop. What is answered here has no effect (contract G1)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from apps.installations.models import ConnectionInterval
-from apps.ocpp import frames, gateway, handshake, masking, v16
+from apps.ocpp import frames, gateway, handshake, masking, v16, wire
 from apps.ocpp.admission import Waiting
 from apps.ocpp.batches import Answer, Call
 from apps.ocpp.clock import ClockWatch
 from apps.ocpp.frames import ErrorCode
 from apps.ocpp.v16 import schemas
+from apps.ocpp.wire import Wire
 
 Reason = ConnectionInterval.Reason
 Message = dict[str, Any]
@@ -31,27 +31,6 @@ KEPT_TEXT = 2000  # characters of an unusable frame that the log keeps
 ALWAYS_ANEW = frozenset({"Heartbeat", "BootNotification", "Authorize"})
 HANDLED = v16.URGENT | v16.BULK | v16.RARE
 MAX_UNSENT = 2 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class Received:
-    """A CALL, or what should have been one, on its way from admission to its answer."""
-
-    socket: ChargerConsumer
-    frame: frames.Call | frames.Bad
-    raw: str
-    received_at: dt.datetime
-    arrived: float
-    sequence: int
-    station_id: int
-    size: int
-    waiting: Waiting
-
-    def begin(self) -> None:
-        self.socket.begin(self)
-
-    def settle(self, answer: Answer) -> None:
-        self.socket.settle(self, answer)
 
 
 class ChargerConsumer(AsyncConsumer):
@@ -68,9 +47,8 @@ class ChargerConsumer(AsyncConsumer):
     async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Any) -> None:
         self._send = send
         self._receive = receive
-        self._unsent: deque[Message] = deque()
-        self._unsent_size = 0
-        self._sender: asyncio.Task[None] | None = None
+        self._wire: Wire = scope["extensions"][wire.NAME]
+        self._goodbye: asyncio.Task[None] | None = None
         self._closing: Reason | None = None
         self._sequence = 0
         self._unusable = 0
@@ -110,14 +88,12 @@ class ChargerConsumer(AsyncConsumer):
         self.seen_at = dt.datetime.now(dt.UTC)
         code = 1006
         self.gateway.attach(self)
+        self._wire.listen(self._take)
         try:
             await self._send({"type": "websocket.accept", "subprotocol": accepted.protocol})
             self.gateway.opened(self)
             while (message := await self._receive())["type"] != "websocket.disconnect":
-                if self._closing is None:
-                    self._take(message.get("text"))
-                if self._sender is not None and not self._sender.done():
-                    await self._sender  # a peer that does not read is not read from
+                self._take(message.get("text"))  # sent before it was accepted
             # Both servers of ours name a reason, even an empty one, where the peer closed in order.
             code = message.get("code") or 1006
             if self._closing is None and "reason" in message:
@@ -131,24 +107,52 @@ class ChargerConsumer(AsyncConsumer):
     # --- what the charger says ---
 
     def _take(self, text: str | None) -> None:
+        if self._closing is not None:
+            return
         if text is None:
             self.close(1003, Reason.PROTOCOL, "text frames only")
             return
         received_at = self.seen_at = dt.datetime.now(dt.UTC)
         self.gateway.seen[self.station_id] = self
         frame = frames.parse(text)
-        if isinstance(frame, frames.Result | frames.Error):
+        if isinstance(frame, frames.Call):
+            self._sequence += 1
+            self._offer(received_at, frame.message_id, frame.action, frame.payload, text)
+        elif isinstance(frame, frames.Bad):
+            self._sequence += 1
+            if frame.message_id is None:
+                self._count_unusable(frame, text, received_at)
+            else:
+                self._offer(received_at, frame.message_id, frame.action, {}, text, frame)
+        else:
             self.gateway.settle_command(self, frame)
-            return
-        self._sequence += 1
-        if isinstance(frame, frames.Bad) and frame.message_id is None:
-            self._count_unusable(frame, text, received_at)
-            return
-        size = len(text)
-        ticket = Received(
-            self, frame, text, received_at, time.monotonic(), self._sequence, self.station_id, size, self._waiting
+
+    def _offer(
+        self,
+        received_at: dt.datetime,
+        message_id: str,
+        action: str,
+        payload: dict[str, Any],
+        text: str,
+        bad: frames.Bad | None = None,
+    ) -> None:
+        call = Call(
+            self,
+            self.station_id,
+            self.operator_id,
+            self.generation,
+            self._sequence,
+            received_at,
+            time.monotonic(),
+            message_id,
+            action,
+            payload,
+            text,
+            self._clock,
+            self._waiting,
+            bad,
         )
-        if not self.gateway.admission.offer(ticket):
+        if not self.gateway.admission.offer(call):
             self.close(1008, Reason.PROTOCOL, "too many messages are waiting")
 
     def _count_unusable(self, frame: frames.Bad, text: str, received_at: dt.datetime) -> None:
@@ -158,57 +162,40 @@ class ChargerConsumer(AsyncConsumer):
         if self._unusable >= MAX_UNUSABLE:
             self.close(1007, Reason.PROTOCOL, "no OCPP-J frames")
 
-    def begin(self, received: Received) -> None:
+    def begin(self, call: Call) -> None:
         """It is this CALL's turn: answer it from memory, or hand it to the inbox."""
-        frame = received.frame
-        if isinstance(frame, frames.Bad):
-            self._answer_error(received, frame.code, frame.description, frame.action)
-        elif frame.action == "Heartbeat":
-            self._answer_heartbeat(received, frame)
-        elif frame.action not in HANDLED:
-            known = frame.action in schemas.validators()
-            code = ErrorCode.NOT_SUPPORTED if known else ErrorCode.NOT_IMPLEMENTED
-            self._answer_error(received, code, "", frame.action)
-        elif (kept := self._answers.get(frame.message_id)) is not None and kept[0] == hash(received.raw):
-            self._log_answered(received, frame.action, kept[1], "")
-            self.settle(received, Answer(kept[1]))
+        action = call.action
+        if call.bad is not None:
+            self._answer_error(call, call.bad.code, call.bad.description)
+        elif action == "Heartbeat":
+            self._answer_heartbeat(call)
+        elif action not in HANDLED:
+            known = action in schemas.validators()
+            self._answer_error(call, ErrorCode.NOT_SUPPORTED if known else ErrorCode.NOT_IMPLEMENTED)
+        elif (kept := self._answers.get(call.message_id)) is not None and kept[0] == hash(call.raw):
+            self._log_answered(call, kept[1], "")
+            self.settle(call, Answer(kept[1]))
         else:
-            self.reported_status |= frame.action == "StatusNotification"
-            self.gateway.inbox.put(
-                Call(
-                    self.station_id,
-                    self.operator_id,
-                    self.generation,
-                    received.sequence,
-                    received.received_at,
-                    received.arrived,
-                    frame.message_id,
-                    frame.action,
-                    frame.payload,
-                    received.raw,
-                    self._clock,
-                    received.settle,
-                )
-            )
+            self.reported_status |= action == "StatusNotification"
+            self.gateway.inbox.put(call)
 
-    def _answer_heartbeat(self, received: Received, frame: frames.Call) -> None:
-        now = received.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        text = frames.result(frame.message_id, {"currentTime": now})
+    def _answer_heartbeat(self, call: Call) -> None:
+        now = call.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        text = frames.result(call.message_id, {"currentTime": now})
         if self.traced:
-            self._log_answered(received, frame.action, text, "")
-        self.settle(received, Answer(text))
+            self._log_answered(call, text, "")
+        self.settle(call, Answer(text))
 
-    def _answer_error(self, received: Received, code: str, description: str, action: str) -> None:
-        text = frames.error(received.frame.message_id or "", code, description)
-        self._log_answered(received, action, text, code)
-        self.settle(received, Answer(text))
+    def _answer_error(self, call: Call, code: str, description: str = "") -> None:
+        text = frames.error(call.message_id, code, description)
+        self._log_answered(call, text, code)
+        self.settle(call, Answer(text))
 
-    def settle(self, received: Received, answer: Answer) -> None:
+    def settle(self, call: Call, answer: Answer) -> None:
         """The CALL is answered or given up: send what there is to send, and admit the next."""
-        frame = received.frame
         if answer.text:
-            if isinstance(frame, frames.Call) and frame.action not in ALWAYS_ANEW:
-                self._answers[frame.message_id] = (hash(received.raw), answer.text)
+            if call.bad is None and call.action not in ALWAYS_ANEW:
+                self._answers[call.message_id] = (hash(call.raw), answer.text)
                 if len(self._answers) > KEPT_ANSWERS:
                     del self._answers[next(iter(self._answers))]
             self.send_text(answer.text)
@@ -218,41 +205,24 @@ class ChargerConsumer(AsyncConsumer):
 
     def send_text(self, text: str) -> None:
         """Send a frame, in order. On the event loop only; silently nothing once the socket is closing."""
-        if self._closing is not None:
-            return
-        self._unsent_size += len(text)
-        if self._unsent_size > MAX_UNSENT:
+        if self._closing is None and self._wire.send_text(text) > MAX_UNSENT:
             self.close(1008, Reason.PROTOCOL, "answers are not read")
-            return
-        self._post({"type": "websocket.send", "text": text})
 
     def close(self, code: int, reason: Reason, words: str = "") -> None:
         """Close the socket; `reason` is what the connection's history will say."""
         if self._closing is None:
             self._closing = reason
-            self._post({"type": "websocket.close", "code": code, "reason": words})
-
-    def _post(self, message: Message) -> None:
-        self._unsent.append(message)
-        if self._sender is None or self._sender.done():
             # Runs at once, and ends at once unless the peer reads too slowly.
-            self._sender = asyncio.Task(self._send_all(), loop=self.gateway.loop, eager_start=True)
+            self._goodbye = asyncio.Task(self._say_goodbye(code, words), loop=self.gateway.loop, eager_start=True)
 
-    async def _send_all(self) -> None:
-        while self._unsent:
-            message = self._unsent.popleft()
-            self._unsent_size -= len(message.get("text", ""))
-            try:
-                await self._send(message)
-            except (OSError, RuntimeError):  # the peer is gone; the receiving loop hears of it
-                self._unsent.clear()
-                self._unsent_size = 0
+    async def _say_goodbye(self, code: int, words: str) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # the peer is gone; the receiving loop hears of it
+            await self._send({"type": "websocket.close", "code": code, "reason": words})
 
-    def _log_answered(self, received: Received, action: str, response: str, error_code: str) -> None:
-        message_id = received.frame.message_id or ""
-        latency = int((time.monotonic() - received.arrived) * 1000)
+    def _log_answered(self, call: Call, response: str, error_code: str) -> None:
+        latency = int((time.monotonic() - call.arrived) * 1000)
         self._log(
-            received.sequence, received.received_at, action, message_id, received.raw, response, error_code, latency
+            call.sequence, call.received_at, call.action, call.message_id, call.raw, response, error_code, latency
         )
 
     def _log(

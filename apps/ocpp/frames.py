@@ -108,6 +108,11 @@ def parse(text: str) -> Frame:
     return Bad(message[1], "the message type is not 2, 3 or 4")
 
 
+def size(text: str) -> int:
+    """Bytes that the text takes in UTF-8; free where it is ASCII, as nearly all is."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 def call(message_id: str, action: str, payload: dict[str, Any]) -> str:
     """A CALL of ours."""
     return orjson.dumps([Kind.CALL, message_id, action, payload]).decode()

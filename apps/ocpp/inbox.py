@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from apps.ocpp import batches, v16
+from apps.ocpp import batches, frames, v16
 from apps.ocpp.batches import Answer, Call, FrameRow
 
 logger = logging.getLogger(__name__)
@@ -157,9 +157,9 @@ class Worker(threading.Thread):
         calls: list[Call] = []
         size = 0
         limit = 1 if lane is Lane.RARE else MAX_MESSAGES
-        while queue and len(calls) < limit and (not calls or size + len(queue[0].raw) <= MAX_BYTES):
+        while queue and len(calls) < limit and (not calls or size + queue[0].size <= MAX_BYTES):
             calls.append(queue.popleft())
-            size += len(calls[-1].raw)
+            size += calls[-1].size
         if lane is Lane.BULK:
             self.rate.add(len(calls), time.monotonic())
         return calls
@@ -328,7 +328,7 @@ class Inbox:
 
 
 def _size(row: FrameRow) -> int:
-    return len(row[8]) + len(row[9])
+    return frames.size(row[8]) + frames.size(row[9])
 
 
 def _settle_all(answers: list[tuple[Call, Answer]]) -> None:

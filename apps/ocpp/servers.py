@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
@@ -23,7 +24,10 @@ import daphne.ws_protocol
 import uvicorn
 from autobahn.websocket.types import ConnectionDeny
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+from websockets.protocol import State
 
+from apps.ocpp import wire
 from apps.ocpp.frames import MAX_FRAME
 from apps.ocpp.gateway import Gateway
 
@@ -31,7 +35,6 @@ BACKLOG = 8192
 HANDSHAKE_S = 60
 PING_S = 20
 PONG_S = 30
-READ_AHEAD = 16  # messages of a socket that wait before it is not read any more
 CLOSE_S = 5
 
 Application = Callable[..., Any]
@@ -55,10 +58,50 @@ def quieten_collector() -> None:
 
 
 class WebSocketProtocol(daphne.ws_protocol.WebSocketProtocol):
-    """daphne's, with denial responses and with every close code."""
+    """daphne's, with denial responses, every close code, and the short way of `wire`."""
 
     denial: tuple[int, list[tuple[str, str]]] | None = None
     denial_body = b""
+    take: wire.Take | None = None
+    splitter: wire.Splitter | None = None
+    reads_slowly = False
+    unsent = 0
+
+    def listen(self, take: wire.Take) -> None:
+        self.take = take
+
+    def send_text(self, text: str) -> int:
+        if self.state != self.STATE_OPEN:
+            return 0
+        frame = wire.text_frame(text)
+        self.transport.write(frame)
+        self.unsent = self.unsent + len(frame) if self.reads_slowly else 0
+        return self.unsent
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if self.splitter is None or self.splitter.over:
+            super().dataReceived(data)
+            if self.splitter is None and self.take is not None and self._is_between_frames():
+                self.splitter = wire.Splitter(MAX_FRAME)
+            return
+        for frame in self.splitter.split(data):
+            plain = self.state == self.STATE_OPEN and not (self.inside_message or self.muted or self.splitter.over)
+            text = wire.text_of(frame) if plain else None
+            if text is None:
+                super().dataReceived(frame)
+            elif self.take is not None:
+                self.last_ping = time.time()
+                self.take(text)
+
+    def _is_between_frames(self) -> bool:
+        return self.state == self.STATE_OPEN and not self.data and self.current_frame is None
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        if self.take is None or self.muted:
+            super().onMessage(payload, isBinary)
+            return
+        self.last_ping = time.time()
+        self.take(None if isBinary else payload.decode())
 
     def onOpen(self) -> None:  # noqa: N802
         super().onOpen()
@@ -68,9 +111,11 @@ class WebSocketProtocol(daphne.ws_protocol.WebSocketProtocol):
 
     def pauseProducing(self) -> None:  # noqa: N802
         """The peer does not read: do not read from it either. Without pongs it is dropped after the ping time-out."""
+        self.reads_slowly = True
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:  # noqa: N802
+        self.reads_slowly = False
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:  # noqa: N802
@@ -165,7 +210,7 @@ class Daphne(daphne.server.Server):
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] == "websocket":
-            scope["extensions"] = {"websocket.http.response": {}}
+            scope["extensions"] = {"websocket.http.response": {}, wire.NAME: protocol}
         return super().create_application(protocol, scope)
 
     def _end(self) -> None:
@@ -189,14 +234,60 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class ChargerProtocol(WebSocketsSansIOProtocol):
-    """Reads on while a few messages wait: to stop and start the reading at each one costs more than to parse it."""
+    """uvicorn's, with the short way of `wire`, and not reading from a peer that does not read."""
+
+    take: wire.Take | None = None
+    spoke_early = False
+
+    def listen(self, take: wire.Take) -> None:
+        self.take = take
+
+    def send_text(self, text: str) -> int:
+        if self.conn.state is not State.OPEN:
+            return 0
+        self.transport.write(wire.text_frame(text))
+        return self.transport.get_write_buffer_size()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        self.splitter = wire.Splitter(MAX_FRAME)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"][wire.NAME] = self
+
+    def data_received(self, data: bytes) -> None:
+        if self.take is None or not self.handshake_complete or self.spoke_early or self.splitter.over:
+            # Part of a frame may be with the parser now, so that it must have the rest too.
+            self.spoke_early = self.handshake_initiated
+            super().data_received(data)
+            return
+        for frame in self.splitter.split(data):
+            plain = self.conn.state is State.OPEN and self.conn.current_size is None and not self.splitter.over
+            text = wire.text_of(frame) if plain else None
+            if text is None:
+                super().data_received(frame)
+            else:
+                self.take(text)
 
     def send_receive_event_to_app(self) -> None:
-        held, self.read_paused = self.read_paused, True
-        super().send_receive_event_to_app()
-        self.read_paused = held or self.queue.qsize() >= READ_AHEAD
-        if self.read_paused and not held:
-            self.transport.pause_reading()
+        if self.take is None or not self.handshake_complete:
+            super().send_receive_event_to_app()
+            return
+        data, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        try:
+            self.take(data.decode() if self.curr_msg_data_type == "text" else None)
+        except UnicodeDecodeError:
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.transport.resume_reading()
 
 
 class Uvicorn(uvicorn.Server):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from concurrent.futures import Future
 from typing import Any
 
 from apps.charging.models import Reading, ReviewItem, Session
 from apps.core.actor import Actor
 from apps.ocpp import batches
+from apps.ocpp.admission import Waiting
 from apps.ocpp.clock import ClockWatch
 from tests.charging.world import Charger
 from tests.factories.cast import Tenant
+from tests.ocpp.lanes import Settled
 
 _numbers = itertools.count(1)
 
@@ -36,6 +39,7 @@ class Stored(Charger):
         """The frame of the answer."""
         number = next(_numbers)
         call = batches.Call(
+            socket=Settled(Future()),
             station_id=self.stations[station].pk,
             operator_id=self.stations[station].operator_id,
             generation=self.generation,
@@ -47,7 +51,7 @@ class Stored(Charger):
             payload=payload,
             raw=json.dumps([2, f"m{number}", action, payload]),
             clock=self.clock,
-            settle=lambda answer: None,
+            waiting=Waiting(),
         )
         ((_call, answer),) = batches.Batch.read([call], [], mark="test").attempt(self._ids, first=True)
         frame: list[Any] = json.loads(answer.text)

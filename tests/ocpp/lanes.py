@@ -11,15 +11,30 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from django.db import connections
 
 from apps.installations.models import ChargingStation
+from apps.ocpp.admission import Waiting
 from apps.ocpp.batches import Answer, Call
 from apps.ocpp.clock import ClockWatch
 from apps.ocpp.inbox import Inbox
 
 _numbers = itertools.count(1)
+
+
+@dataclass
+class Settled:
+    """A socket that keeps the one answer it waits for."""
+
+    future: Future[str]
+
+    def begin(self, call: Call) -> None:
+        raise AssertionError("it is the turnstile that begins calls")
+
+    def settle(self, call: Call, answer: Answer) -> None:
+        self.future.set_result(answer.text)
 
 
 class Lanes:
@@ -39,10 +54,8 @@ class Lanes:
         message_id = message_id or f"m{number}"
         future: Future[str] = Future()
 
-        def settle(answer: Answer) -> None:
-            future.set_result(answer.text)
-
         call = Call(
+            socket=Settled(future),
             station_id=station.pk,
             operator_id=station.operator_id,
             generation=call.get("generation", 1),
@@ -54,7 +67,7 @@ class Lanes:
             payload=payload,
             raw=json.dumps([2, message_id, action, payload], separators=(",", ":")),
             clock=call.get("clock") or ClockWatch(),
-            settle=settle,
+            waiting=Waiting(),
         )
         self.loop.call_soon_threadsafe(self.inbox.put, call)
         return future

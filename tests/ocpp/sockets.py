@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connections
 
-from apps.ocpp import gateway
+from apps.ocpp import gateway, wire
 from apps.ocpp.consumers import ChargerConsumer
 from apps.ocpp.gateway import Gateway
 from tests.ocpp.live import PATIENCE_S, SECRET, URL_KEY, basic
@@ -69,12 +69,27 @@ def in_process() -> Iterator[InProcess]:
         connections["default"].close()
 
 
+class ShortWay:
+    """The server's end of a socket, as the consumer knows it."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    def listen(self, take: wire.Take) -> None:
+        self.socket.take = take
+
+    def send_text(self, text: str) -> int:
+        self.socket.hear_text(text)
+        return 0
+
+
 class Socket:
     """A charger's end of a socket: what it sends arrives, what it was sent waits in `received`."""
 
     def __init__(self, process: InProcess, identity: str, *, password: str = SECRET) -> None:
         self.process = process
         self.received: list[Any] = []
+        self.take: wire.Take
         self.closed: Closed | None = None
         self.status = 0
         self._scope = {
@@ -84,6 +99,7 @@ class Socket:
             "headers": [(b"authorization", basic(identity, password)["Authorization"].encode())],
             "subprotocols": ["ocpp1.6"],
             "client": ["127.0.0.1", 1],
+            "extensions": {wire.NAME: ShortWay(self)},
         }
 
     async def open(self) -> None:
@@ -104,8 +120,6 @@ class Socket:
             self.status = 101
         elif kind == "websocket.http.response.start":
             self.status = message["status"]
-        elif kind == "websocket.send":
-            self.received.append(json.loads(message["text"]))
         elif kind == "websocket.close":
             self.closed = Closed(message["code"], message["reason"])
             self._inbound.put_nowait({"type": "websocket.disconnect", "code": message["code"], "reason": ""})
@@ -115,7 +129,11 @@ class Socket:
         self.send_text(json.dumps(message, separators=(",", ":")))
 
     def send_text(self, text: str) -> None:
-        self._put({"type": "websocket.receive", "text": text})
+        self.process.loop.call_soon_threadsafe(self.take, text)
+
+    def hear_text(self, text: str) -> None:
+        self.received.append(json.loads(text))
+        self._news.set()
 
     def lose(self) -> None:
         """The connection breaks."""
