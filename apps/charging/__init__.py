@@ -2,4 +2,5 @@
 
 Beside the usual files: `facts` (what a message says and what the database knows, version-neutral), `decisions` (what a
 message means: pure functions of facts), `store` (loads facts and writes decisions, one statement a table),
-`meter` (readings from samples, pure)."""
+`meter` (readings from samples, pure), `commands` (which sessions a charger may be asked to
+stop)."""

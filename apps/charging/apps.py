@@ -5,3 +5,6 @@ from django.utils.translation import gettext_lazy as _
 class ChargingConfig(AppConfig):
     name = "apps.charging"
     verbose_name = _("Charging")
+
+    def ready(self) -> None:
+        from apps.charging import commands  # noqa: F401 - registers itself

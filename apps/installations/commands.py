@@ -1,11 +1,14 @@
 """What may be asked of a charger: who must say why, how long it may wait, when its effect is due. Data, in the terms of
-OCPP 1.6; a package of another protocol version translates them."""
+OCPP 1.6; a package of another protocol version translates them.
+
+What only a higher app can judge it judges in a function of its own, registered with `judges`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,6 +17,8 @@ from typing import Any
 import jsonschema_rs
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+
+from apps.installations.models import ChargingStation
 
 # No live socket for this long means "not delivered" (gateway contract G18).
 AT_ONCE = dt.timedelta(seconds=30)
@@ -60,6 +65,29 @@ RULES: Mapping[str, Rule] = {
     "GetConfiguration": Rule(dt.timedelta(days=1), waits=True, is_read=True),
     "ClearCache": Rule(_WEEK, waits=True),
 }
+
+
+Judge = Callable[[ChargingStation, dict[str, Any]], None]
+
+_judges: dict[str, list[Judge]] = defaultdict(list)
+
+
+def judges(action: str) -> Callable[[Judge], Judge]:
+    """Register `(station, payload) -> None`, which raises ValidationError (`payload`) where `action` names what is not
+    that charger's. It is called before the command is written, with a payload that fits the schema."""
+
+    def register(judge: Judge) -> Judge:
+        if judge not in _judges[action]:
+            _judges[action].append(judge)
+        return judge
+
+    return register
+
+
+def check_target(station: ChargingStation, action: str, payload: dict[str, Any]) -> None:
+    """Ask every registered judge of `action`. Raises what they raise."""
+    for judge in _judges[action]:
+        judge(station, payload)
 
 
 def is_secret_key(key: str) -> bool:

@@ -16,6 +16,8 @@ from apps.installations.models import ChargingStation, Command
 from apps.ocpp.models import HandshakeRefusal
 from tests.factories.cards import TokenFactory
 from tests.factories.cast import CANARY
+from tests.factories.charging import SessionFactory
+from tests.factories.installations import StationFactory
 
 SCOPES = [
     "installations.view_location",
@@ -188,6 +190,22 @@ def test_a_command_that_cannot_be_is_refused_by_field(api, ours, body, field):
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert field in answer.json()["errors"]
     assert not Command.objects.unscoped("test").exists()
+
+
+def test_a_stop_of_a_session_elsewhere_is_refused_with_the_reason(api, ours, rival):
+    neighbour = StationFactory(operator=ours.operator, location=ours.location)
+    for number, tenant, station in ((5, ours, ours.station), (6, ours, neighbour), (7, rival, rival.station)):
+        SessionFactory(
+            operator=tenant.operator, station=station, location=station.location, transaction_id=number, uid="04AB"
+        )
+    stop = {"station": str(ours.station.public_id), "action": "RemoteStopTransaction", "why": "test"}
+    for number in (6, 7, 8):
+        answer = api.post("commands/", {**stop, "payload": {"transactionId": number}})
+        assert answer.status_code == 400
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["errors"] == {"payload": ["No session of this charger has this transaction id."]}
+    assert not Command.objects.unscoped("test").exists()
+    assert api.post("commands/", {**stop, "payload": {"transactionId": 5}}).status_code == 202
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -19,7 +19,8 @@ from apps.ocpp import keys
 from apps.ocpp.models import Frame, HandshakeRefusal, StationKey
 from tests.backoffice.test_today import offline, online, session_at
 from tests.factories.accounts import MembershipFactory, UserFactory
-from tests.factories.installations import LocationFactory
+from tests.factories.charging import make_session
+from tests.factories.installations import LocationFactory, StationFactory
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -124,6 +125,18 @@ def test_what_the_service_refuses_stands_in_the_form(ours, desk):
         page(ours, "commands/ChangeConfiguration/"), {"key": "AuthorizationKey", "value": "x"}
     )
     assert "A secret is not sent as a command" in text_of(answer)
+
+
+def test_a_session_of_a_neighbour_cannot_be_stopped_here(ours, rival, desk):
+    session_at(ours, 77)
+    make_session(ours, station=StationFactory(operator=ours.operator, location=ours.location), transaction_id=78)
+    session_at(rival, 79)
+    client = desk(ours.owner)
+    for foreign in ("78", "79", "4711"):
+        answer = client.post(page(ours, "commands/RemoteStopTransaction/"), {"session": foreign, "why": "x"})
+        assert answer.status_code == 200
+        assert f"{foreign} is not one of the available choices." in text_of(answer)
+    assert not Command.objects.unscoped("test").exists()
 
 
 def test_a_viewer_sees_no_button_and_is_refused(ours, desk):

@@ -15,6 +15,8 @@ from apps.installations.baseline import WANTED
 from apps.installations.commands import OWNER_GONE, RULES
 from apps.installations.models import Command, CommandState
 from apps.installations.services import close_overdue_commands, request_command
+from tests.factories.charging import make_session
+from tests.factories.installations import StationFactory
 
 NOW = dt.datetime(2026, 11, 21, 12, 0, tzinfo=dt.UTC)
 EXAMPLES = {
@@ -30,6 +32,13 @@ EXAMPLES = {
     "ClearCache": {},
 }
 WAITING = {"ChangeAvailability", "ChangeConfiguration", "GetConfiguration", "ClearCache"}
+
+
+@pytest.fixture
+def ours(ours):
+    """With the session that is stopped in the examples."""
+    make_session(ours, transaction_id=EXAMPLES["RemoteStopTransaction"]["transactionId"])
+    return ours
 
 
 def ask(tenant, action, payload=None, *, why="because", now=NOW, actor=None, **kwargs):
@@ -140,6 +149,23 @@ def test_a_payload_that_the_charger_could_only_refuse_is_refused_at_once(ours, a
         ask(ours, action, payload)
     assert "payload" in refusal.value.message_dict
     assert not AuditEntry.objects.unscoped("test").filter(action="command.requested").exists()
+
+
+@pytest.mark.parametrize("whose", ["nobody", "neighbour", "rival"])
+def test_a_stop_names_a_session_of_that_charger(ours, rival, whose):
+    neighbour = StationFactory(operator=ours.operator, location=ours.location)
+    make_session(ours, station=neighbour, transaction_id=8)
+    make_session(rival, transaction_id=9)
+    with pytest.raises(ValidationError) as refusal:
+        ask(ours, "RemoteStopTransaction", {"transactionId": {"nobody": 4711, "neighbour": 8, "rival": 9}[whose]})
+    assert refusal.value.message_dict == {"payload": ["No session of this charger has this transaction id."]}
+    assert not Command.objects.unscoped("test").exists()
+    assert not AuditEntry.objects.unscoped("test").filter(action="command.requested").exists()
+
+
+def test_a_session_that_only_we_hold_for_ended_can_still_be_stopped(ours):
+    make_session(ours, transaction_id=8, state="ended")
+    assert ask(ours, "RemoteStopTransaction", {"transactionId": 8}).state == CommandState.QUEUED
 
 
 def test_an_action_nobody_knows_is_refused(ours):

@@ -18,6 +18,7 @@ from apps.installations.services import request_command
 from apps.ocpp import frames
 from apps.ocpp.outbox import Outbox
 from tests.factories.cast import make_tenant
+from tests.factories.charging import make_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -161,6 +162,7 @@ def test_g18_one_call_is_in_flight_to_a_charger_and_the_next_goes_after_its_answ
 
 
 def test_g18_no_socket_in_thirty_seconds_is_not_delivered_and_a_later_connect_sends_nothing(tenant, clock, run):
+    make_session(tenant, transaction_id=1)
     commands = [
         ask(tenant, "Reset"),
         ask(tenant, "RemoteStartTransaction", {"idTag": "04A2B3C4"}),

@@ -14,7 +14,15 @@ from django.utils.translation import gettext_noop
 from apps.accounts.services import record_audit
 from apps.core import live
 from apps.core.actor import Actor, Kind
-from apps.installations.commands import ANSWER_WITHIN, MAX_OPEN, OWNER_GONE, READ_AGAIN, RULES, check_payload
+from apps.installations.commands import (
+    ANSWER_WITHIN,
+    MAX_OPEN,
+    OWNER_GONE,
+    READ_AGAIN,
+    RULES,
+    check_payload,
+    check_target,
+)
 from apps.installations.models import ChargingStation, Command, CommandState, StationState
 from apps.installations.services.guards import require, require_reason
 
@@ -48,6 +56,7 @@ def request_command(
         require_reason(why)
     if station.archived_at is not None:
         raise ValidationError({"station": _("This charger is archived.")})
+    check_target(station, action, payload)
     with transaction.atomic():
         if actor.kind is not Kind.SYSTEM and _queued(station) >= MAX_OPEN:
             raise ValidationError({"station": _("Too many commands wait for this charger.")})
