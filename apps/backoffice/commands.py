@@ -335,6 +335,8 @@ def _answered(command: Command) -> Step:
         return Step(by, "done", command.answered_at, _told(command))
     if command.state == CommandState.UNKNOWN:
         return Step(gettext("outcome unknown"), "failed", command.finished_at, _told(command))
+    if command.state == CommandState.DONE:
+        return Step(gettext("no answer"), "failed", None, _told(command))
     return Step(gettext("answer"), "waiting" if command.state == CommandState.SENT else "later", None, "")
 
 

@@ -8,6 +8,8 @@ from apps.accounts.events import OPERATOR_CREATED
 from apps.core import events
 from apps.core.events import Payload
 from apps.core.schedules import every
+from apps.installations.events import STATION_BOOTED
+from apps.installations.services import finish_resets
 from apps.ocpp import services
 
 
@@ -16,6 +18,12 @@ def make_operator_keys(payloads: list[Payload]) -> None:
     """A new operator's chargers need a URL."""
     for payload in payloads:
         services.ensure_operator_key(operator_id=payload["operator_id"])
+
+
+@events.on(STATION_BOOTED)
+def learn_from_boots(payloads: list[Payload]) -> None:
+    """A boot may be the effect of a reset whose answer was lost."""
+    finish_resets(station_ids={payload["station_id"] for payload in payloads}, now=dt.datetime.now(dt.UTC))
 
 
 @every(minutes=1)

@@ -194,6 +194,11 @@ def test_nothing_of_another_tenants_charger_is_there(ours, rival, desk):
             ["asked", "sent", "outcome unknown", "effect"],
             "done done failed later",
         ),
+        (
+            {"state": "done", "sent_at": NOW, "answered_by": "system", "finished_at": NOW},
+            ["asked", "sent", "no answer", "effect seen"],
+            "done done failed done",
+        ),
     ],
 )
 def test_progress_says_how_far_a_command_came(values, words, states):

@@ -13,8 +13,14 @@ from apps.accounts.models import AuditEntry
 from apps.core.actor import Actor, Kind
 from apps.installations.baseline import WANTED
 from apps.installations.commands import OWNER_GONE, RULES
-from apps.installations.models import Command, CommandState
-from apps.installations.services import close_overdue_commands, request_command
+from apps.installations.models import Boot, Command, CommandState
+from apps.installations.services import (
+    answer_command,
+    close_overdue_commands,
+    finish_resets,
+    lose_commands,
+    request_command,
+)
 from tests.factories.charging import make_session
 from tests.factories.installations import StationFactory
 
@@ -243,6 +249,54 @@ def test_what_a_lost_gateway_sent_has_an_unknown_outcome_and_a_read_waits_again(
     read.refresh_from_db()
     assert (reset.state, reset.answered_by) == (CommandState.UNKNOWN, Command.By.SYSTEM)
     assert (read.state, read.message_id, read.generation) == (CommandState.QUEUED, "", None)
+
+
+def booted(tenant, at):
+    Boot.objects.create(
+        operator=tenant.operator, station=tenant.station, received_at=at, generation=2, sequence=at.timestamp()
+    )
+    finish_resets(station_ids={tenant.station.pk}, now=at)
+
+
+WITHIN = RULES["Reset"].effect
+
+
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [(dt.timedelta(seconds=20), "done"), (WITHIN, "done"), (WITHIN + dt.timedelta(seconds=1), "unknown")],
+)
+def test_a_boot_is_the_effect_of_a_reset_whose_answer_was_lost(ours, rival, after, state):
+    reset, unlock, theirs = ask(ours, "Reset"), ask(ours, "UnlockConnector"), ask(rival, "Reset")
+    for command in (reset, unlock, theirs):
+        sent(command, NOW)
+    lose_commands(ids=[reset.pk, unlock.pk, theirs.pk], detail="lost", ask_again=True, now=NOW)
+    booted(ours, NOW - dt.timedelta(seconds=1))
+    reset.refresh_from_db()
+    assert reset.state == CommandState.UNKNOWN
+    booted(ours, NOW + after)
+    for command in (reset, unlock, theirs):
+        command.refresh_from_db()
+    assert (reset.state, reset.answered_at, reset.detail) == (state, None, "lost")
+    assert (unlock.state, theirs.state) == (CommandState.UNKNOWN, CommandState.UNKNOWN)
+
+
+def test_a_boot_that_came_before_the_loss_was_noticed_is_the_effect_too(ours):
+    reset = ask(ours, "Reset")
+    sent(reset, NOW)
+    booted(ours, NOW + dt.timedelta(seconds=30))
+    close_overdue_commands(now=NOW + OWNER_GONE)
+    reset.refresh_from_db()
+    assert (reset.state, reset.finished_at) == (CommandState.DONE, NOW + OWNER_GONE)
+
+
+def test_what_the_charger_answered_is_not_settled_by_a_boot(ours):
+    reset = ask(ours, "Reset")
+    sent(reset, NOW)
+    reset.refresh_from_db()
+    answer_command(command=reset, state=CommandState.UNKNOWN, detail="?", answer={"status": "Perhaps"}, now=NOW)
+    booted(ours, NOW + dt.timedelta(seconds=30))
+    reset.refresh_from_db()
+    assert reset.state == CommandState.UNKNOWN
 
 
 def test_a_read_is_not_asked_again_for_ever(ours):

@@ -264,6 +264,20 @@ def test_g18_a_reset_is_done_when_the_charger_is_back(server, tenant):
         in_state(command, "done")
 
 
+def test_g18_a_reset_whose_answer_was_lost_is_done_when_the_charger_booted(server, tenant):
+    station = live.add_station(tenant)
+    with connected(server, station.identity) as charger:
+        command = ask(station)
+        assert charger.receive()[2] == "Reset"
+    in_state(command, "unknown")
+    with connected(server, station.identity) as charger:
+        run_tasks()
+        assert row(command).state == "unknown"
+        charger.call("BootNotification", {"chargePointVendor": "Acme", "chargePointModel": "One"})
+        run_tasks()
+        assert (row(command).state, row(command).answered_at) == ("done", None)
+
+
 def test_the_baseline_is_read_compared_and_set_once_after_a_boot(charging):
     charger, station = charging
     charger.call("BootNotification", {"chargePointVendor": "Acme", "chargePointModel": "One"})

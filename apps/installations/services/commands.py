@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -23,7 +23,7 @@ from apps.installations.commands import (
     check_payload,
     check_target,
 )
-from apps.installations.models import ChargingStation, Command, CommandState, StationState
+from apps.installations.models import Boot, ChargingStation, Command, CommandState, StationState
 from apps.installations.services.guards import require, require_reason
 
 COMMAND = "installations.command_chargingstation"
@@ -32,6 +32,9 @@ COMMAND = "installations.command_chargingstation"
 NOT_CONNECTED = gettext_noop("the charger was not connected")
 BUSY = gettext_noop("the charger was busy until the deadline")
 GATEWAY_LOST = gettext_noop("the gateway was lost before an answer")
+
+# How far back a boot looks for resets without an answer: it is told by a task, which may be late.
+LOOK_BACK = dt.timedelta(days=1)
 
 
 def request_command(
@@ -124,6 +127,35 @@ def finish_commands(*, commands: Sequence[Command], now: dt.datetime) -> None:
     _touch([(one.operator_id, one.station_id) for one in commands])
 
 
+def finish_resets(*, station_ids: Collection[int], now: dt.datetime) -> None:
+    """Resets of these chargers whose answer was lost, but that were followed by a boot in time: the boot is the effect.
+    A new connection alone is none: the old one may have broken for any reason."""
+    resets = list(
+        Command.objects.unscoped("effects of commands, all tenants").filter(
+            station_id__in=station_ids,
+            action="Reset",
+            state=CommandState.UNKNOWN,
+            answered_at=None,
+            created_at__gt=now - LOOK_BACK,
+        )
+    )
+    since = min((one.sent_at for one in resets if one.sent_at is not None), default=now)
+    boots = list(
+        Boot.objects.unscoped("effects of commands, all tenants")
+        .filter(station_id__in={one.station_id for one in resets}, received_at__gte=since)
+        .values_list("station_id", "received_at")
+    )
+    seen = [one for one in resets if any(one.station_id == pk and _in_time(one, at) for pk, at in boots)]
+    for command in seen:
+        _update(command, state=CommandState.DONE, finished_at=now)
+    _touch([(one.operator_id, one.station_id) for one in seen])
+
+
+def _in_time(command: Command, at: dt.datetime) -> bool:
+    within = RULES[command.action].effect
+    return command.sent_at is not None and within is not None and command.sent_at <= at <= command.sent_at + within
+
+
 def close_overdue_commands(*, now: dt.datetime) -> int:
     """Give up what nobody will finish: queued past its deadline, sent by a gateway that is gone, accepted and without
     effect in time. Every gateway does it, and a task for when none runs. Returns how many were closed."""
@@ -166,6 +198,8 @@ def _lost(
             _update(command, state=CommandState.QUEUED, message_id="", generation=None, sent_at=None)
         else:
             _close(command, CommandState.UNKNOWN, detail, now)
+    if reset := {one.station_id for one in found if one.action == "Reset"}:
+        finish_resets(station_ids=reset, now=now)  # the boot may have come first
     return [(one.operator_id, one.station_id) for one in found]
 
 
