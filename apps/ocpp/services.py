@@ -16,7 +16,7 @@ from apps.accounts.services import record_audit
 from apps.core import bulk, live
 from apps.core.actor import Actor
 from apps.core.querysets import TenantQuerySet
-from apps.installations.models import ChargingStation, ConnectionInterval, Location, StationModel, StationState
+from apps.installations.models import Boot, ChargingStation, ConnectionInterval, Location, StationModel, StationState
 from apps.installations.services import ConnectorSpec, create_station
 from apps.ocpp import keys
 from apps.ocpp.handshake import limit_waits, topics
@@ -324,5 +324,20 @@ def read_presence(*, station_ids: Collection[int], now: dt.datetime) -> dict[int
 
 
 def note_status_refused(*, station_id: int, said: str) -> None:
-    """The charger cannot report its status when asked (`said`: NotSupported, NotImplemented): it is not asked again."""
+    """The charger cannot report its status when asked (`said`: NotSupported, NotImplemented): it is not asked again
+    until it has another firmware."""
     StationState.objects.unscoped("the charger's own live row").filter(pk=station_id).update(status_on_connect=said)
+
+
+def forget_status_refused(*, station_ids: Collection[int]) -> None:
+    """Chargers whose newest boot named another firmware than the boot before are asked again at their next connect."""
+    refused = StationState.objects.unscoped("the chargers' own live rows").filter(pk__in=station_ids)
+    changed = [pk for pk in refused.exclude(status_on_connect="").values_list("pk", flat=True) if _firmware_changed(pk)]
+    if changed:
+        refused.filter(pk__in=changed).update(status_on_connect="")
+
+
+def _firmware_changed(station_id: int) -> bool:
+    boots = Boot.objects.unscoped("the charger's own boots").filter(station=station_id).exclude(firmware="")
+    versions = boots.order_by("-received_at", "-pk").values_list("firmware", flat=True)[:2]
+    return len(set(versions)) == 2

@@ -22,8 +22,10 @@ def make_operator_keys(payloads: list[Payload]) -> None:
 
 @events.on(STATION_BOOTED)
 def learn_from_boots(payloads: list[Payload]) -> None:
-    """A boot may be the effect of a reset whose answer was lost."""
-    finish_resets(station_ids={payload["station_id"] for payload in payloads}, now=dt.datetime.now(dt.UTC))
+    """A boot may be the effect of a reset whose answer was lost, and bring a firmware that knows more."""
+    station_ids = {payload["station_id"] for payload in payloads}
+    finish_resets(station_ids=station_ids, now=dt.datetime.now(dt.UTC))
+    services.forget_status_refused(station_ids=station_ids)
 
 
 @every(minutes=1)

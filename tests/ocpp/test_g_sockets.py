@@ -21,6 +21,7 @@ from apps.installations.models import ConnectionInterval, ConnectorState, Statio
 from apps.ocpp import batches, gateway, handshake, services
 from apps.ocpp.models import Frame, GatewayLease, OperatorKey
 from tests.factories.cards import TokenFactory
+from tests.factories.tasks import run_tasks
 from tests.ocpp import live
 from tests.ocpp.sockets import Closed, in_process
 
@@ -36,6 +37,11 @@ def intervals_of(station) -> list[ConnectionInterval]:
 def status(number: int, name: str = "Available") -> list:
     payload = {"connectorId": 1, "errorCode": "NoError", "status": name, "timestamp": "2026-11-21T12:00:00Z"}
     return [2, f"s{number}", "StatusNotification", payload]
+
+
+def booted(firmware: str) -> list:
+    payload = {"chargePointVendor": "Acme", "chargePointModel": "One", "firmwareVersion": firmware}
+    return [2, f"boot {firmware}", "BootNotification", payload]
 
 
 @pytest.fixture
@@ -438,6 +444,30 @@ def test_g15_status_is_asked_for_after_a_connect_and_never_again_where_it_is_not
     again = process.connect(station.identity)
     time.sleep(0.8)
     assert not again.received
+
+
+def test_g15_another_firmware_is_asked_again(impatient, process, tenant):
+    station = live.add_station(tenant)
+
+    def boot(charger, firmware):
+        charger.send(*booted(firmware))
+        while charger.receive()[0] != 3:  # the baseline is read meanwhile
+            pass
+        run_tasks()
+
+    charger = process.connect(station.identity)
+    asked = charger.receive()
+    boot(charger, "1.0")
+    charger.send(4, asked[1], "NotSupported", "", {})
+    live.wait_for(lambda: state_of(station).status_on_connect)
+    boot(charger, "1.0")
+    boot(charger, "")
+    assert state_of(station).status_on_connect == "NotSupported"
+    boot(charger, "1.1")
+    assert state_of(station).status_on_connect == ""
+    again = process.connect(station.identity)
+    while again.receive()[2:] != asked[2:]:
+        pass
 
 
 def test_g15_a_charger_that_reports_by_itself_is_not_asked(impatient, process, tenant):
