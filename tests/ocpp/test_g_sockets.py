@@ -466,8 +466,8 @@ def test_g15_another_firmware_is_asked_again(impatient, process, tenant):
     boot(charger, "1.1")
     assert state_of(station).status_on_connect == ""
     again = process.connect(station.identity)
-    while again.receive()[2:] != asked[2:]:
-        pass
+    while (heard := again.receive())[2:] != asked[2:]:  # one call after the other: the baseline may come first
+        again.send(4, heard[1], "NotSupported", "", {})
 
 
 def test_g15_a_charger_that_reports_by_itself_is_not_asked(impatient, process, tenant):
