@@ -19,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from apps.installations.models import ChargingStation
+from apps.installations.secrets import is_secret_key, mask_value
 
 # No live socket for this long means "not delivered" (gateway contract G18).
 AT_ONCE = dt.timedelta(seconds=30)
@@ -32,7 +33,6 @@ READ_AGAIN = dt.timedelta(minutes=10)
 MAX_PAYLOAD = 20_000
 MAX_OPEN = 50
 MAX_INTEGER = 2**31 - 1
-SECRET_WORDS = ("authorizationkey", "password", "passwd", "secret", "privatekey", "apikey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,6 @@ def check_target(station: ChargingStation, action: str, payload: dict[str, Any])
         judge(station, payload)
 
 
-def is_secret_key(key: str) -> bool:
-    """Whether a configuration key holds a secret: its value is neither shown, stored nor logged."""
-    bare = key.lower().replace("_", "").replace("-", "").replace(".", "")
-    return any(word in bare for word in SECRET_WORDS)
-
-
 def check_payload(action: str, payload: dict[str, Any]) -> None:
     """Refuse what the charger could only refuse too. Raises ValidationError for `action` or `payload`.
 
@@ -117,7 +111,7 @@ def _check_meaning(action: str, payload: dict[str, Any]) -> None:
     lowest = {"UnlockConnector": 1, "RemoteStartTransaction": 1}.get(action, 0)
     if payload.get("connectorId", lowest) < lowest:
         raise ValidationError({"payload": _("The connector number is too small for this command.")})
-    if action == "ChangeConfiguration" and is_secret_key(payload["key"]):
+    if mask_value(payload) != payload or (action == "ChangeConfiguration" and is_secret_key(payload["key"])):
         raise ValidationError(
             {
                 "payload": _(

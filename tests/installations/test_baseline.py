@@ -163,3 +163,15 @@ def test_a_value_that_needs_a_restart_says_so(ours, detail):
     answer(change("MeterValueSampleInterval"), CommandState.DONE, detail)
     expected = baseline.AFTER_RESTART if detail == "RebootRequired" else ""
     assert kept("MeterValueSampleInterval").note == expected
+
+
+def test_of_a_secret_that_a_charger_reports_nothing_is_kept(ours):
+    reported = {
+        "AuthorizationKey": "hunter2",
+        "Wifi Passphrase": "hunter2",
+        "BackendUrl": "wss://AMBER-1:hunter2@ocpp.example.org/",
+        "VendorSettings": '{"apn": "iot", "apnPassword": "hunter2"}',
+    }
+    report(begin(ours), reported)
+    assert not any("hunter2" in one.value for one in ConfigurationValue.objects.unscoped("test"))
+    assert kept("BackendUrl").value == "wss://•••@ocpp.example.org/"

@@ -148,6 +148,10 @@ def test_reset_unlock_and_remote_stop_need_a_reason(ours, action):
         ("DataTransfer", {"vendorId": "org.example", "data": "x" * 30_000}),
         ("ChangeConfiguration", {"key": "AuthorizationKey", "value": "0123456789abcdef"}),
         ("ChangeConfiguration", {"key": "WifiPassword", "value": "hunter2"}),
+        ("ChangeConfiguration", {"key": "authorization key", "value": ""}),
+        ("ChangeConfiguration", {"key": "BackendUrl", "value": "wss://AMBER-1:hunter2@ocpp.example.org"}),
+        ("DataTransfer", {"vendorId": "org.example", "data": '{"key": "AuthorizationKey", "value": "hunter2"}'}),
+        ("DataTransfer", {"vendorId": "org.example", "data": "ftp://logs:hunter2@files.example.org/"}),
     ],
 )
 def test_a_payload_that_the_charger_could_only_refuse_is_refused_at_once(ours, action, payload):

@@ -10,8 +10,8 @@ from django.db.models import Q
 
 from apps.core.actor import Actor
 from apps.installations import baseline
-from apps.installations.commands import is_secret_key
 from apps.installations.models import ChargingStation, Command, CommandState, ConfigurationValue
+from apps.installations.secrets import is_secret_key, mask_text
 from apps.installations.services.commands import request_command
 
 
@@ -46,7 +46,7 @@ def store_configuration(
             operator_id=command.operator_id,
             station_id=command.station_id,
             key=key,
-            value="" if is_secret_key(key) else value,
+            value="" if is_secret_key(key) else mask_text(value),
             readonly=readonly,
             read_at=now,
         )
