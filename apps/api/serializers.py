@@ -70,6 +70,9 @@ class NewStationSerializer(serializers.Serializer):
     name = serializers.CharField(max_length=80, default="", allow_blank=True)
     location = VisibleField(Location)
     connectors = NewConnectorSerializer(many=True, required=False)
+    why = serializers.CharField(
+        max_length=300, default="", allow_blank=True, help_text="Kept in the history with the key that is issued."
+    )
 
 
 class StationSerializer(serializers.ModelSerializer):

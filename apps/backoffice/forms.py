@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.admin import SelectWidget, TextInputWidget, visible_rows
+from apps.core.admin import SelectWidget, TextareaWidget, TextInputWidget, visible_rows
 from apps.installations.models import Connector, Location, StationModel, identity_validator
 from apps.installations.services import ConnectorSpec
 
@@ -89,13 +89,19 @@ class AddStationForm(forms.Form):
 
 
 class NewKeyForm(forms.Form):
-    """A new key for a charger, and how long its old one still opens."""
+    """A new key for a charger, how long its old one still opens, and why."""
 
     overlap_h = forms.TypedChoiceField(
         label=_("The old key works on"),
         coerce=int,
         choices=[(0, _("not at all")), (1, _("for an hour")), (24, _("for a day")), (168, _("for a week"))],
         widget=SelectWidget,
+    )
+    why = forms.CharField(
+        label=_("Why"),
+        help_text=_("Kept with your name, for those who read the history later."),
+        max_length=300,
+        widget=TextareaWidget(attrs={"rows": 2}),
     )
 
 

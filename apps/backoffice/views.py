@@ -222,9 +222,7 @@ def station_key(request: HttpRequest, station_id: int) -> HttpResponse:
     station = _station(request, station_id, "installations.change_chargingstation")
     form = NewKeyForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        secret = issue_station_key(
-            actor=request.actor, station=station, now=timezone.now(), overlap_h=form.cleaned_data["overlap_h"]
-        )
+        secret = issue_station_key(actor=request.actor, station=station, now=timezone.now(), **form.cleaned_data)
         return _connecting(request, station, secret)
     return _render(
         request,

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from apps.accounts.services import record_audit
 from apps.core import bulk, live
@@ -27,6 +28,8 @@ REFUSALS_KEPT = dt.timedelta(days=30)
 MAX_REFUSALS = 2000  # an operator, and for all strangers together
 URL_KEY_OVERLAP = dt.timedelta(days=30)
 MAX_OVERLAP_H = 24 * 30
+# Stored in English, pages translate it.
+FIRST_KEY = gettext_noop("first key")
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -55,17 +58,19 @@ def rotate_operator_key(*, actor: Actor, now: dt.datetime, overlap: dt.timedelta
 
 
 def issue_station_key(
-    *, actor: Actor, station: ChargingStation, now: dt.datetime, overlap_h: int = 0, secret: str = ""
+    *, actor: Actor, station: ChargingStation, why: str, now: dt.datetime, overlap_h: int = 0, secret: str = ""
 ) -> str:
     """A new key for a charger, random unless one is given; the older ones are good for `overlap_h` more hours.
 
-    Returns the key, which is not kept in clear. Raises ValidationError (a weak key, too long an overlap),
+    Returns the key, which is not kept in clear. Raises ValidationError (no reason, a weak key, too long an overlap),
     PermissionDenied.
     """
     _require(actor, "installations.change_chargingstation", station.operator_id, station.location.host_id)
     if not 0 <= overlap_h <= MAX_OVERLAP_H:
         raise ValidationError({"overlap_h": _("0 to 720 hours.")})
-    return _issue_key(actor, station, now, overlap_h, secret)
+    if not why.strip():
+        raise ValidationError({"why": _("Say why: this is kept with your name.")})
+    return _issue_key(actor, station, now, why, overlap_h, secret)
 
 
 def register_station(
@@ -77,6 +82,7 @@ def register_station(
     name: str = "",
     model: StationModel | None = None,
     connectors: Sequence[ConnectorSpec] = (ConnectorSpec(1),),
+    why: str = "",
 ) -> tuple[ChargingStation, str]:
     """Make a charger with its first key, which is returned and not kept in clear. Raises as `create_station` does."""
     with transaction.atomic():
@@ -84,7 +90,7 @@ def register_station(
             actor=actor, location=location, identity=identity, name=name, model=model, connectors=connectors
         )
         ensure_operator_key(operator_id=station.operator_id)
-        return station, _issue_key(actor, station, now, 0, "")
+        return station, _issue_key(actor, station, now, why or FIRST_KEY)
 
 
 def adopt_refusal(
@@ -120,7 +126,9 @@ def _require(actor: Actor, permission: str, operator_id: int | None, host_id: in
     return operator_id
 
 
-def _issue_key(actor: Actor, station: ChargingStation, now: dt.datetime, overlap_h: int, secret: str) -> str:
+def _issue_key(
+    actor: Actor, station: ChargingStation, now: dt.datetime, why: str, overlap_h: int = 0, secret: str = ""
+) -> str:
     secret = secret or keys.new_secret()
     try:
         sealed = keys.seal(secret)
@@ -136,7 +144,11 @@ def _issue_key(actor: Actor, station: ChargingStation, now: dt.datetime, overlap
             pepper_version=sealed.pepper_version,
         )
         record_audit(
-            actor=actor, action="station_key.issued", target=station, after={"key": key.pk, "overlap_h": overlap_h}
+            actor=actor,
+            action="station_key.issued",
+            target=station,
+            after={"key": key.pk, "overlap_h": overlap_h},
+            why=why.strip(),
         )
     return secret
 

@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from apps.accounts.models import AuditEntry
 from apps.accounts.services import create_api_key
 from apps.charging.models import Reading, ReviewItem, Session, SessionLive
 from apps.core.actor import Actor
@@ -117,6 +118,13 @@ def test_a_station_is_created_with_url_and_key_shown_once(api, ours):
     again = api.get(f"stations/{body['id']}/").json()
     assert "key" not in again
     assert again["name"] == "Gate"
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "first key"), ({"why": "The gate is new"}, "The gate is new")])
+def test_the_history_says_why_a_station_got_its_key(api, ours, given, kept):
+    made = api.post("stations/", {"identity": "NEW-1", "location": str(ours.location.public_id), **given})
+    assert made.status_code == 201
+    assert AuditEntry.objects.unscoped("test").get(action="station_key.issued").why == kept
 
 
 def test_live_state_names_every_connector_and_the_station_itself(api, ours):

@@ -284,6 +284,17 @@ def test_a_new_charger_gets_url_identity_and_key_once(ours, desk, settings):
     assert "Waiting for the charger" in again
 
 
+def test_a_new_key_needs_a_reason_that_the_history_shows(ours, desk):
+    client = desk(ours.owner)
+    refused = client.post(page(ours, "key/"), {"overlap_h": "24"})
+    assert "This field is required." in text_of(refused)
+    assert not StationKey.objects.unscoped("test").exists()
+    issued = client.post(page(ours, "key/"), {"overlap_h": "24", "why": "The technician lost it"})
+    assert re.search(r"\b[0-9a-f]{40}\b", text_of(issued))
+    history = text_of(client.get(page(ours, "history/")))
+    assert re.search(r"station_key\.issued .* The technician lost it", history)
+
+
 def test_a_taken_identity_is_told_beside_the_field(ours, desk):
     values = {"connectors": "1", "standard": "IEC_62196_T2", "power_type": "AC_3_PHASE", "max_power_kw": "22"}
     answer = desk(ours.owner).post(

@@ -63,17 +63,17 @@ def test_a_charger_is_registered_with_a_key_and_a_url(ours, system, settings):
 
 def test_a_new_key_ends_the_old_one_at_once_or_after_the_overlap(ours, system):
     station, first = services.register_station(actor=system, location=ours.location, identity="A1", now=NOW)
-    second = services.issue_station_key(actor=system, station=station, now=NOW, overlap_h=24)
+    second = services.issue_station_key(actor=system, station=station, why="lost", now=NOW, overlap_h=24)
     assert opened_by(ours, "A1", first)
     assert opened_by(ours, "A1", second)
     assert not opened_by(ours, "A1", first, at=NOW + dt.timedelta(hours=24))
-    third = services.issue_station_key(actor=system, station=station, now=NOW)
+    third = services.issue_station_key(actor=system, station=station, why="lost", now=NOW)
     assert [opened_by(ours, "A1", secret) for secret in (first, second, third)] == [False, False, True]
 
 
 def test_a_key_leaves_no_trace_of_its_secret(ours, system):
     station, secret = services.register_station(actor=system, location=ours.location, identity="A1", now=NOW)
-    typed = services.issue_station_key(actor=system, station=station, now=NOW, secret="typed by a person")
+    typed = services.issue_station_key(actor=system, station=station, why="lost", now=NOW, secret="typed by a person")
     trail = json.dumps(list(AuditEntry.objects.visible_to(system).values("before", "after", "object_name", "why")))
     assert AuditEntry.objects.visible_to(system).filter(action="station_key.issued").count() == 2
     for kept in (secret, typed):
@@ -81,21 +81,40 @@ def test_a_key_leaves_no_trace_of_its_secret(ours, system):
         assert not any(kept.encode() in bytes(key.digest) for key in StationKey.objects.visible_to(system))
 
 
+def test_the_history_of_a_charger_says_why_it_got_each_key(ours, system):
+    station, _ = services.register_station(actor=system, location=ours.location, identity="A1", now=NOW)
+    services.issue_station_key(actor=system, station=station, why=" The board was changed ", now=NOW)
+    adopted, _ = services.adopt_refusal(actor=system, refusal=refusal(ours), location=ours.location, now=NOW)
+    for why in ("", "  "):
+        with pytest.raises(ValidationError) as refused:
+            services.issue_station_key(actor=system, station=station, why=why, now=NOW)
+        assert "why" in refused.value.message_dict
+    issued = AuditEntry.objects.visible_to(system).filter(action="station_key.issued").order_by("pk")
+    assert list(issued.values_list("object_id", "why")) == [
+        (str(station.pk), "first key"),
+        (str(station.pk), "The board was changed"),
+        (str(adopted.pk), "first key"),
+    ]
+    assert StationKey.objects.visible_to(system).filter(station=station).count() == 2
+
+
 @pytest.mark.parametrize(("secret", "overlap_h"), [("short", 0), ("", 721), ("", -1)])
 def test_weak_keys_and_odd_overlaps_are_refused(ours, system, secret, overlap_h):
     with pytest.raises(ValidationError):
-        services.issue_station_key(actor=system, station=ours.station, now=NOW, secret=secret, overlap_h=overlap_h)
+        services.issue_station_key(
+            actor=system, station=ours.station, why="lost", now=NOW, secret=secret, overlap_h=overlap_h
+        )
 
 
 def test_who_may_only_look_issues_no_key_and_adopts_nothing(ours):
     viewer, technician = person(ours, Role.VIEWER), person(ours, Role.TECHNICIAN)
     with pytest.raises(PermissionDenied):
-        services.issue_station_key(actor=viewer, station=ours.station, now=NOW)
+        services.issue_station_key(actor=viewer, station=ours.station, why="lost", now=NOW)
     with pytest.raises(PermissionDenied):
         services.adopt_refusal(actor=viewer, refusal=refusal(ours), location=ours.location, now=NOW)
     with pytest.raises(PermissionDenied):
         services.rotate_operator_key(actor=technician, now=NOW)
-    assert services.issue_station_key(actor=technician, station=ours.station, now=NOW)
+    assert services.issue_station_key(actor=technician, station=ours.station, why="lost", now=NOW)
 
 
 def test_a_refused_charger_is_adopted_with_a_fresh_key(ours, system):
@@ -127,7 +146,7 @@ def test_a_refusal_is_not_adopted_into_another_operators_location(ours, rival, s
 
 def test_another_operators_refusal_is_not_adopted_nor_its_charger_given_a_key(ours, rival, system):
     with pytest.raises(PermissionDenied):
-        services.issue_station_key(actor=system, station=rival.station, now=NOW)
+        services.issue_station_key(actor=system, station=rival.station, why="lost", now=NOW)
     with pytest.raises(PermissionDenied):
         services.adopt_refusal(actor=system, refusal=refusal(rival), location=ours.location, now=NOW)
 

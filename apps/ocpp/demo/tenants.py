@@ -37,7 +37,7 @@ from apps.ocpp.demo.cast import (
     card_uid,
     cards_of,
 )
-from apps.ocpp.services import ensure_operator_key, issue_station_key
+from apps.ocpp.services import FIRST_KEY, ensure_operator_key, issue_station_key
 
 WHY = "demo data"
 LOGO_SIZE = (640, 160)
@@ -171,7 +171,7 @@ class _TenantMaker:
 
     def _give_key(self, station: ChargingStation) -> None:
         secret = settings.EMBEDDED_SECRETS["DEMO_STATION_KEY"]
-        issue_station_key(actor=self.actor, station=station, now=self.now, secret=secret)
+        issue_station_key(actor=self.actor, station=station, why=FIRST_KEY, now=self.now, secret=secret)
 
     def _model(self, make: Make) -> StationModel:
         if not self.models:
