@@ -3,6 +3,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 from django.core.cache import cache
+from django.utils import translation
 
 from apps.core.actor import Actor
 from tests.factories.cast import CANARY, Tenant, make_tenant
@@ -15,6 +16,12 @@ hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 def empty_cache() -> None:
     """A rolled-back brand must not live on in the cache."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def language_of_the_settings() -> None:
+    """A request leaves its language behind in the thread."""
+    translation.deactivate()
 
 
 @pytest.fixture

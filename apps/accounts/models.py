@@ -205,7 +205,7 @@ class User(AbstractBaseUser):
         return actor is not None and any(name.startswith(f"{app_label}.") for name in actor.permissions)
 
 
-class Membership(TenantModel):
+class Membership(PublicIdModel, TenantModel):
     """One role of one user: operator-wide, or inside one organisation."""
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships", verbose_name=_("user"))

@@ -95,6 +95,22 @@ def grantable_roles(actor: Actor, *, organisation_id: int | None = None) -> list
     return [role for role in Role if role in fitting and permissions.of_role(role) <= held]
 
 
+INVITE = "accounts.invite_membership"
+
+
+def managed_organisations(actor: Actor) -> QuerySet[Organisation]:
+    """The organisations whose people the actor looks after as one of them. The operator's people have the back office
+    for that."""
+    ids = [pk for pk, held in actor.organisations.items() if INVITE in held]
+    rows: QuerySet[Organisation] = Organisation.objects.visible_to(actor).active().filter(pk__in=ids).order_by("name")
+    return rows
+
+
+def manages_people(actor: Actor) -> bool:
+    """Whether there are any such organisations: no query."""
+    return any(INVITE in held for held in actor.organisations.values())
+
+
 def brand_for(*, operator: Operator, organisation: Organisation | None) -> Brand | None:
     """The brand on which people of an organisation work: its own, else the operator's; None is the admin host."""
     if organisation is None:

@@ -78,21 +78,35 @@ def grant_role(
 
 @transaction.atomic
 def end_membership(*, actor: Actor, membership: Membership, why: str = "") -> Membership:
-    """Take a role back, at once. Only somebody who could grant it may; an operator keeps its last owner."""
+    """Take a role back, at once. Only somebody who could grant it may.
+
+    An operator keeps its last owner; an organisation its last fleet manager, unless the operator itself ends that one.
+    """
     _require_may_grant(
         actor, operator_id=membership.operator_id, role=membership.role, organisation=membership.organisation
     )
-    if membership.role == Role.OWNER and not _other_owners(membership):
+    if membership.role == Role.OWNER and not _is_held_by_others(membership):
         raise ValidationError(_("This is the operator's last owner. Make somebody else an owner first."))
+    if membership.role == Role.MANAGER and not actor.operator_wide and not _is_held_by_others(membership):
+        raise ValidationError(
+            _("This is the last fleet manager: nobody could invite people any more. Invite another one first.")
+        )
     membership.ended_at = timezone.now()
     membership.save(update_fields=["ended_at"])
     record_audit(actor=actor, action="membership.ended", target=membership, before={"role": membership.role}, why=why)
     return membership
 
 
-def _other_owners(membership: Membership) -> bool:
-    owners = Membership.objects.unscoped("the operator's owners").current()
-    return owners.filter(operator_id=membership.operator_id, role=Role.OWNER).exclude(pk=membership.pk).exists()
+def _is_held_by_others(membership: Membership) -> bool:
+    """Whether somebody else has the same role at the same place. Two who leave at once wait for each other here."""
+    holders = (
+        Membership.objects.unscoped("who holds the role that is being ended")
+        .current()
+        .filter(operator_id=membership.operator_id, organisation_id=membership.organisation_id, role=membership.role)
+        .select_for_update(no_key=True)
+        .order_by("pk")
+    )
+    return any(one.user_id != membership.user_id for one in holders)
 
 
 def _add_membership(

@@ -77,7 +77,8 @@ def profile(request: HttpRequest) -> HttpResponse:
         services.save_profile(user=user, **form.cleaned_data)
         messages.success(request, _("Saved."))
         return HttpResponseRedirect(reverse("profile"))
-    return render(request, "account/profile.html", {"form": form})
+    manages = selectors.manages_people(request.actor)
+    return render(request, "account/profile.html", {"form": form, "manages_people": manages})
 
 
 def closed(request: HttpRequest) -> HttpResponse:

@@ -47,8 +47,9 @@ class RowTable(tables.Table):
 
     def export_rows(self) -> Iterator[list[Any]]:
         """Head and rows as plain values: what a `plain_<name>` method tells, else the attribute."""
-        names = [column.name for column in self.columns]
-        yield [str(column.header) for column in self.columns]
+        told = [column for column in self.columns if not column.column.exclude_from_export]
+        names = [column.name for column in told]
+        yield [str(column.header) for column in told]
         for row in self.data:
             yield [self.plain_value(name, row) for name in names]
 

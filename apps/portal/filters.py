@@ -11,6 +11,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.permissions import ORGANISATION_ROLES, Role
 from apps.charging.models import SessionState
 from apps.installations.models import Location
 from apps.portal import selectors
@@ -39,6 +40,22 @@ class StationFilter(filters.FilterSet):
 
     def search(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(Q(name__icontains=value) | Q(identity__icontains=value))
+
+
+class PersonFilter(filters.FilterSet):
+    q = filters.CharFilter(label=_("Search by name or e-mail"), method="search", widget=_SEARCH)
+    role = filters.ChoiceFilter(
+        label=_("Role"),
+        choices=[(one.value, one.label) for one in Role if one in ORGANISATION_ROLES],
+        empty_label=_("all"),
+    )
+
+    def search(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(Q(user__name__icontains=value) | Q(user__email__icontains=value))
+
+
+class InvitationFilter(filters.FilterSet):
+    q = filters.CharFilter(label=_("Search by e-mail"), field_name="email", lookup_expr="icontains", widget=_SEARCH)
 
 
 class SessionFilter(filters.FilterSet):

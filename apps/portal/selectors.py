@@ -13,9 +13,12 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Value, When
 from django.db.models.fields import CharField
+from django.db.models.functions import Coalesce, NullIf
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.models import Invitation, Membership
+from apps.accounts.selectors import grantable_roles, managed_organisations
 from apps.charging.models import Session, SessionState
 from apps.charging.selectors import (
     ReadingRow,
@@ -108,6 +111,35 @@ class LocationRow:
     stations: int
     broken: int
     charging: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow:
+    """One role of somebody in an organisation; `may_end` tells whether the actor may take it back.
+    `zone` is the operator's."""
+
+    public_id: UUID
+    name: str
+    email: str
+    role: str
+    organisation: str
+    zone: str
+    since: dt.datetime
+    is_you: bool
+    may_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    """An offer of a role that can still be taken."""
+
+    public_id: UUID
+    email: str
+    role: str
+    organisation: str
+    zone: str
+    sent_at: dt.datetime
+    expires_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +259,65 @@ def location_rows(actor: Actor, locations: Iterable[Location]) -> list[LocationR
     for pk, state in health.values_list("location_id", "health").order_by():
         counted[pk][state] += 1
     return [_location_row(place, counted[place.pk]) for place in places]
+
+
+def visible_people(actor: Actor) -> QuerySet[Membership]:
+    """Who has which role in the organisations whose people the actor looks after, by name."""
+    rows: QuerySet[Membership] = (
+        Membership.objects.visible_to(actor)
+        .current()
+        .filter(organisation__in=managed_organisations(actor).values("pk"))
+        .select_related("user", "organisation", "operator")
+        .annotate(shown_name=Coalesce(NullIf("user__name", Value("")), "user__email", output_field=CharField()))
+        .order_by("shown_name", "user__email", "pk")
+    )
+    return rows
+
+
+def person_rows(actor: Actor, memberships: Iterable[Membership]) -> list[PersonRow]:
+    """Typed rows of a page of `visible_people`, without a query of their own."""
+    return [
+        PersonRow(
+            public_id=one.public_id,
+            name=one.user.get_full_name(),
+            email=one.user.email,
+            role=one.get_role_display(),
+            organisation=str(one.organisation),
+            zone=one.operator.time_zone,
+            since=one.created_at,
+            is_you=one.user_id == actor.user_id,
+            may_end=one.role in grantable_roles(actor, organisation_id=one.organisation_id),
+        )
+        for one in memberships
+    ]
+
+
+def open_invitations(actor: Actor, *, now: dt.datetime) -> QuerySet[Invitation]:
+    """Offers into those organisations that can still be taken, the newest first."""
+    rows: QuerySet[Invitation] = (
+        Invitation.objects.visible_to(actor)
+        .open(now)
+        .filter(organisation__in=managed_organisations(actor).values("pk"))
+        .select_related("organisation", "operator", "brand")
+        .order_by("-created_at", "-pk")
+    )
+    return rows
+
+
+def invitation_rows(invitations: Iterable[Invitation]) -> list[InvitationRow]:
+    """Typed rows of a page of `open_invitations`, without a query of their own."""
+    return [
+        InvitationRow(
+            public_id=one.public_id,
+            email=one.email,
+            role=one.get_role_display(),
+            organisation=str(one.organisation),
+            zone=one.operator.time_zone,
+            sent_at=one.created_at,
+            expires_at=one.expires_at,
+        )
+        for one in invitations
+    ]
 
 
 def overview(actor: Actor, *, now: dt.datetime, zone: str) -> Overview:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from apps.charging.selectors import SessionRow
 from apps.core.tables import RowTable
 from apps.core.templatetags.parts import UNKNOWN, at_place, kw, kwh, lasted
-from apps.portal.selectors import LocationRow, StationRow
+from apps.portal.selectors import InvitationRow, LocationRow, PersonRow, StationRow
 
 _RIGHT = {"th": {"class": "right"}, "td": {"class": "right"}}
 _HEAD = {"td": {"class": "head"}}
@@ -23,6 +23,12 @@ _KEEP = {"td": {"class": "keep"}}
 
 def _link(name: str, public_id: Any, text: str) -> str:
     return format_html('<a href="{}">{}</a>', reverse(name, args=[public_id]), text)
+
+
+def _step(name: str, public_id: Any, text: str, whose: str) -> str:
+    """A link to what can be done with a row; who cannot see the row hears whose it is."""
+    url = reverse(name, args=[public_id])
+    return format_html('<a href="{}">{}<span class="hidden-text">: {}</span></a>', url, text, whose)
 
 
 class LocationTable(RowTable):
@@ -95,6 +101,75 @@ class StationTable(RowTable):
 
     def plain_last_start(self, record: StationRow) -> str:
         return record.last_start.isoformat() if record.last_start else ""
+
+
+class PersonTable(RowTable):
+    name = tables.Column(gettext_lazy("Name"), order_by=("shown_name", "user__email", "pk"), attrs=_HEAD)
+    email = tables.Column(gettext_lazy("E-mail"), order_by=("user__email", "pk"))
+    role = tables.Column(gettext_lazy("Role"), order_by=("role", "shown_name", "pk"))
+    organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "shown_name", "pk"))
+    since = tables.Column(gettext_lazy("Since"), order_by=("created_at", "pk"), attrs=_KEEP)
+    step = tables.Column(
+        gettext_lazy("Access"), orderable=False, empty_values=(), exclude_from_export=True, attrs=_KEEP
+    )
+
+    caption = gettext_lazy("People")
+    empty_title = gettext_lazy("Nobody here")
+
+    class Meta:
+        empty_text = gettext_lazy("Invite somebody by e-mail. No filter set too tight?")
+
+    def count_text(self, count: int) -> str:
+        return ngettext("%(count)s person with a role", "%(count)s people with a role", count) % {"count": count}
+
+    def render_name(self, record: PersonRow) -> str:
+        return format_html('{} <span class="soft">({})</span>', record.name, _("you")) if record.is_you else record.name
+
+    def render_since(self, record: PersonRow) -> str:
+        return at_place(record.since, record.zone)
+
+    def render_step(self, record: PersonRow) -> str:
+        if not record.may_end:
+            return UNKNOWN
+        return _step("portal:end_access", record.public_id, _("End access"), record.name)
+
+    def plain_since(self, record: PersonRow) -> str:
+        return record.since.isoformat()
+
+
+class InvitationTable(RowTable):
+    email = tables.Column(gettext_lazy("E-mail"), order_by=("email", "pk"), attrs=_HEAD)
+    role = tables.Column(gettext_lazy("Role"), order_by=("role", "email", "pk"))
+    organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "email", "pk"))
+    sent_at = tables.Column(gettext_lazy("Sent"), order_by=("created_at", "pk"), attrs=_KEEP)
+    expires_at = tables.Column(gettext_lazy("Valid until"), order_by=("expires_at", "pk"), attrs=_KEEP)
+    step = tables.Column(gettext_lazy("Invitation"), orderable=False, empty_values=(), exclude_from_export=True)
+
+    caption = gettext_lazy("Open invitations")
+    empty_title = gettext_lazy("No invitation waits for an answer")
+
+    class Meta:
+        empty_text = gettext_lazy("Whom you invite stands here until they accept, for a week at the longest.")
+
+    def count_text(self, count: int) -> str:
+        return ngettext("%(count)s open invitation", "%(count)s open invitations", count) % {"count": count}
+
+    def render_sent_at(self, record: InvitationRow) -> str:
+        return at_place(record.sent_at, record.zone)
+
+    def render_expires_at(self, record: InvitationRow) -> str:
+        return at_place(record.expires_at, record.zone)
+
+    def render_step(self, record: InvitationRow) -> str:
+        again = _step("portal:resend_invitation", record.public_id, _("Send again"), record.email)
+        back = _step("portal:revoke_invitation", record.public_id, _("Take back"), record.email)
+        return format_html('<span class="row">{}{}</span>', again, back)
+
+    def plain_sent_at(self, record: InvitationRow) -> str:
+        return record.sent_at.isoformat()
+
+    def plain_expires_at(self, record: InvitationRow) -> str:
+        return record.expires_at.isoformat()
 
 
 class SessionTable(RowTable):

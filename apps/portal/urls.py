@@ -11,6 +11,12 @@ urlpatterns = [
     path("locations/<uuid:public_id>/", views.location, name="location"),
     path("chargers/", views.stations, name="stations"),
     path("chargers/<uuid:public_id>/", views.station, name="station"),
+    path("people/", views.people, name="people"),
+    path("people/invite/", views.invite, name="invite"),
+    path("people/invitations/", views.invitations, name="invitations"),
+    path("people/invitations/<uuid:public_id>/send-again/", views.resend_invitation, name="resend_invitation"),
+    path("people/invitations/<uuid:public_id>/take-back/", views.revoke_invitation, name="revoke_invitation"),
+    path("people/<uuid:public_id>/end/", views.end_access, name="end_access"),
     path("sessions/", views.sessions, name="sessions"),
     path("sessions/<uuid:public_id>/", views.session, name="session"),
 ]

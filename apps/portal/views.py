@@ -7,25 +7,33 @@ from functools import wraps
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from django_filters import FilterSet
 from django_tables2 import RequestConfig
 
+from apps.accounts import services as accounts
+from apps.accounts.selectors import manages_people
 from apps.charging.curve import power_curve
 from apps.charging.selectors import session_rows, visible_sessions
 from apps.core import live
+from apps.core.actor import Actor
 from apps.core.csv import csv_response
 from apps.core.tables import RowData, RowTable
 from apps.core.templatetags.parts import at_place
 from apps.portal import selectors
-from apps.portal.filters import LocationFilter, SessionFilter, StationFilter
-from apps.portal.tables import LocationTable, SessionTable, StationTable
+from apps.portal.filters import InvitationFilter, LocationFilter, PersonFilter, SessionFilter, StationFilter
+from apps.portal.forms import InviteForm, WhyForm
+from apps.portal.tables import InvitationTable, LocationTable, PersonTable, SessionTable, StationTable
 
 PER_PAGE = 25
 RECENT_SESSIONS = 10
@@ -33,18 +41,24 @@ RECENT_SESSIONS = 10
 View = Callable[..., HttpResponseBase]
 
 
-def page_for(permission: str) -> Callable[[View], View]:
-    """A page for whoever holds `permission` somewhere on this host. Nobody signed in: to the sign-in page; else 404."""
+def page_for(permission: str | Callable[[Actor], bool], *, form: bool = False) -> Callable[[View], View]:
+    """A page for whoever holds `permission` somewhere on this host, or whom it says yes to.
+
+    Nobody signed in: to the sign-in page; else 404. With a `form` it also takes POST.
+    """
+
+    def allows(actor: Actor) -> bool:
+        return permission(actor) if callable(permission) else permission in actor.all_permissions
 
     def decorate(view: View) -> View:
         @never_cache
-        @require_safe
+        @require_http_methods(["GET", "HEAD", "POST"] if form else ["GET", "HEAD"])
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
-            if permission not in request.actor.all_permissions:
-                raise Http404(permission)
+            if not allows(request.actor):
+                raise Http404(str(permission))
             return view(request, *args, **kwargs)
 
         return guarded
@@ -135,6 +149,138 @@ def session(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     return _page(request, "portal/session.html", "sessions", context)
 
 
+# --- people -----------------------------------------------------------------------------------------------------------
+@page_for(manages_people)
+def people(request: HttpRequest) -> HttpResponseBase:
+    """Who has which role in the visitor's organisation."""
+    chosen = PersonFilter(request.GET, selectors.visible_people(request.actor), request=request)
+    data = RowData(chosen.qs, lambda page: selectors.person_rows(request.actor, page))
+    waiting = selectors.open_invitations(request.actor, now=timezone.now()).count()
+    table = PersonTable(data, exclude=_same_in_all_rows(request))
+    return _list(request, "people", table, chosen, template="portal/people.html", waiting=waiting)
+
+
+@page_for(manages_people)
+def invitations(request: HttpRequest) -> HttpResponseBase:
+    """Who was invited and has not answered."""
+    waiting = selectors.open_invitations(request.actor, now=timezone.now())
+    chosen = InvitationFilter(request.GET, waiting, request=request)
+    table = InvitationTable(RowData(chosen.qs, selectors.invitation_rows), exclude=_same_in_all_rows(request))
+    return _list(request, "people", table, chosen, template="portal/invitations.html")
+
+
+@page_for(manages_people, form=True)
+def invite(request: HttpRequest) -> HttpResponseBase:
+    """Offer a role to somebody by e-mail."""
+    form = InviteForm(request.POST if request.method == "POST" else None, actor=request.actor)
+    if form.is_valid():
+        try:
+            accounts.invite_person(
+                actor=request.actor,
+                operator=request.brand.operator,
+                email=form.cleaned_data["email"],
+                role=form.cleaned_data["role"],
+                organisation=form.cleaned_data["organisation"],
+            )
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        else:
+            told = _("The invitation to %(email)s was sent.") % {"email": form.cleaned_data["email"]}
+            messages.success(request, told)
+            return redirect("portal:invitations")
+    return _page(request, "portal/invite.html", "people", {"form": form})
+
+
+@page_for(manages_people, form=True)
+def resend_invitation(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """A new link for somebody who has not answered."""
+    waiting = selectors.open_invitations(request.actor, now=timezone.now())
+    invitation = get_object_or_404(waiting, public_id=public_id)
+    return _confirm(
+        request,
+        lambda why: accounts.resend_invitation(actor=request.actor, invitation=invitation, why=why),
+        title=_("Send the invitation again?"),
+        subject=f"{invitation.email} · {invitation.get_role_display()}",
+        consequence=_("A new link is sent, valid for a week. The old link stops working."),
+        button=_("Send again"),
+        done=_("The invitation to %(email)s was sent again.") % {"email": invitation.email},
+        back="portal:invitations",
+    )
+
+
+@page_for(manages_people, form=True)
+def revoke_invitation(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """An offer ends before it is taken."""
+    waiting = selectors.open_invitations(request.actor, now=timezone.now())
+    invitation = get_object_or_404(waiting, public_id=public_id)
+    return _confirm(
+        request,
+        lambda why: accounts.revoke_invitation(actor=request.actor, invitation=invitation, why=why),
+        title=_("Take the invitation back?"),
+        subject=f"{invitation.email} · {invitation.get_role_display()}",
+        consequence=_("The link in the e-mail stops working at once."),
+        button=_("Take back"),
+        done=_("The invitation to %(email)s was taken back.") % {"email": invitation.email},
+        back="portal:invitations",
+        danger=True,
+    )
+
+
+@page_for(manages_people, form=True)
+def end_access(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
+    """Somebody's role in the organisation ends, perhaps the visitor's own."""
+    membership = get_object_or_404(selectors.visible_people(request.actor), public_id=public_id)
+    [person] = selectors.person_rows(request.actor, [membership])
+    if person.is_you:
+        consequence = _("You lose this role at once, and cannot give it back to yourself. Your history stays.")
+    else:
+        consequence = _("This person loses the role at once. Their history stays.")
+    return _confirm(
+        request,
+        lambda why: accounts.end_membership(actor=request.actor, membership=membership, why=why),
+        title=_("End your own access?") if person.is_you else _("End access?"),
+        subject=f"{person.name} · {person.role} · {person.organisation}",
+        consequence=consequence,
+        button=_("End access"),
+        done=_("%(name)s no longer has this role.") % {"name": person.name},
+        back="portal:people",
+        then="portal:home" if person.is_you else "portal:people",
+        danger=True,
+    )
+
+
+def _confirm(
+    request: HttpRequest,
+    act: Callable[[str], object],
+    *,
+    title: str,
+    subject: str,
+    consequence: str,
+    button: str,
+    done: str,
+    back: str,
+    then: str = "",
+    danger: bool = False,
+) -> HttpResponseBase:
+    """Say what will happen and to whom, in `danger` ask why; after the button, `act(why)` once and back, or `then`."""
+    form = (WhyForm if danger else Form)(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            act(form.cleaned_data.get("why", ""))
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        else:
+            messages.success(request, done)
+            return redirect(then or back)
+    context = {"form": form, "title": title, "subject": subject, "consequence": consequence, "button": button}
+    return _page(request, "portal/confirm.html", "people", {**context, "back": reverse(back), "danger": danger})
+
+
+def _same_in_all_rows(request: HttpRequest) -> tuple[str, ...]:
+    """The column that says nothing where the visitor is of one organisation alone."""
+    return ("organisation",) if len(request.actor.organisations) == 1 else ()
+
+
 def _reading_lines(life: selectors.SessionLife) -> Iterator[list[Any]]:
     yield [_("Time"), _("Energy (Wh)"), _("Power (W)"), _("Battery (%)")]
     for one in life.readings:
@@ -155,11 +301,19 @@ def _recent(request: HttpRequest, **where: Any) -> list[Any]:
     return session_rows(request.actor, visible_sessions(request.actor).filter(**where)[:RECENT_SESSIONS])
 
 
-def _list(request: HttpRequest, name: str, table: RowTable, chosen: FilterSet) -> HttpResponseBase:
+def _list(
+    request: HttpRequest,
+    name: str,
+    table: RowTable,
+    chosen: FilterSet,
+    *,
+    template: str = "portal/list.html",
+    **more: Any,
+) -> HttpResponseBase:
     RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
     if request.GET.get("export") == "csv":
         return csv_response(name, table.export_rows())
-    return _page(request, "portal/list.html", name, {"table": table, "filter": chosen, **_live(request)})
+    return _page(request, template, name, {"table": table, "filter": chosen, **more, **_live(request)})
 
 
 def _live(request: HttpRequest, *topics: str) -> dict[str, Any]:
@@ -169,5 +323,9 @@ def _live(request: HttpRequest, *topics: str) -> dict[str, Any]:
 
 def _page(request: HttpRequest, template: str, here: str, context: dict[str, Any]) -> HttpResponseBase:
     held = request.actor.all_permissions
-    sees = {"installations": "installations.view_location" in held, "sessions": "charging.view_session" in held}
+    sees = {
+        "installations": "installations.view_location" in held,
+        "sessions": "charging.view_session" in held,
+        "people": manages_people(request.actor),
+    }
     return render(request, template, {**context, "here": here, "sees": sees})
