@@ -203,6 +203,13 @@ def test_the_queue_shows_what_is_open_and_blocking_first(ours, session, desk):
     assert "Accept as it is" in text_of(resolved)
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning", "error::PendingDeprecationWarning")
+def test_the_queue_offers_its_action_as_the_next_django_wants_it(ours, session, desk):
+    doubt(ours, session, ReviewCode.METER_JUMP)
+    form = desk(ours.owner).get("/charging/reviewitem/").context["action_form"]
+    assert form.fields["action"].choices == [("", "Select action"), ("accept_selected", "Accept as they are")]
+
+
 def test_many_are_accepted_after_a_preview(ours, session, desk):
     fits = [doubt(ours, session, ReviewCode.METER_JUMP), doubt(ours, session, ReviewCode.BAD_TIME)]
     alone = doubt(ours, session, ReviewCode.NO_STOP)

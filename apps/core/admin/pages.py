@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import ShowFacets
+from django.contrib.admin import ActionLocation, ShowFacets
 from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
@@ -126,6 +126,20 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
             return allowed
         obj = self.get_object(request, unquote(str(object_id)))
         return [one for one in allowed if (applies := getattr(one.method, "applies", None)) is None or applies(obj)]
+
+    def get_action_choices(
+        self,
+        request: HttpRequest,
+        default_choices: list[tuple[str, Any]] | None = None,
+        action_location: ActionLocation = ActionLocation.CHANGE_LIST,
+    ) -> list[tuple[str, Any]]:
+        # Past the theme's own, which does not know the place of an action.
+        choices: list[tuple[str, Any]] = super(theme.ModelAdmin, self).get_action_choices(
+            request,
+            default_choices=default_choices or [("", gettext("Select action"))],
+            action_location=action_location,
+        )
+        return choices
 
     def to_list(self, request: HttpRequest) -> HttpResponse:
         """Where a button leads whose object is gone."""
