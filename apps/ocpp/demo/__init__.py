@@ -7,7 +7,7 @@ makes it by the services, `month` lets the chargers live through the month and r
 """
 
 from apps.ocpp.demo.live import demo_guide, demo_lives
-from apps.ocpp.demo.month import replay_month
+from apps.ocpp.demo.month import DAYS, replay_month
 from apps.ocpp.demo.tenants import make_tenants
 
-__all__ = ["demo_guide", "demo_lives", "make_tenants", "replay_month"]
+__all__ = ["DAYS", "demo_guide", "demo_lives", "make_tenants", "replay_month"]

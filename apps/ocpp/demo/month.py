@@ -47,13 +47,20 @@ class Story:
 
 
 async def replay_month(
-    url: str, url_keys: dict[str, str], secret: str, now: dt.datetime, progress: Callable[[int, int], None]
+    url: str,
+    url_keys: dict[str, str],
+    secret: str,
+    now: dt.datetime,
+    progress: Callable[[int, int], None],
+    *,
+    days: int = DAYS,
 ) -> None:
-    """Let every charger of the demo live through the last month and tell a gateway at `url` of it.
+    """Let every charger of the demo live through the last `days` and tell a gateway at `url` of it.
 
     `url_keys` are the operators' keys by slug; `progress` is called with messages delivered and to deliver.
     """
-    stories = [_story(url, url_keys, secret, now, tenant, place, *one) for tenant, place, one in _everyone()]
+    since = (now - dt.timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    stories = [_story(url, url_keys, secret, now, since, tenant, place, *one) for tenant, place, one in _everyone()]
     for story in stories:
         live_through(story)
     total = sum(len(story.charger.queue) for story in stories)
@@ -76,6 +83,7 @@ def _story(
     url_keys: dict[str, str],
     secret: str,
     now: dt.datetime,
+    since: dt.datetime,
     tenant: Tenant,
     place: Place,
     identity: str,
@@ -84,7 +92,6 @@ def _story(
     charger = SimulatedCharger(
         f"{url}/{url_keys[tenant.slug]}", identity, secret, hardware=make.hardware, clock=PastClock(now), seed=SEED
     )
-    since = (now - dt.timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
     return Story(charger, tenant, place, make, since, now - dt.timedelta(hours=1))
 
 
@@ -259,6 +266,8 @@ async def _tell(story: Story) -> None:
 
 def _keep_for_later(charger: SimulatedCharger) -> tuple[Queued, ...]:
     """Take the last session out of the queue."""
+    if not charger.queue:
+        return ()
     last = charger.queue[-1].transaction
     kept = tuple(one for one in charger.queue if one.transaction is last)
     charger.queue = deque(one for one in charger.queue if one.transaction is not last)

@@ -21,7 +21,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from apps.accounts.models import Operator
-from apps.ocpp.demo import make_tenants, replay_month
+from apps.ocpp.demo import DAYS, make_tenants, replay_month
 from apps.ocpp.models import GatewayLease, OperatorKey
 from apps.ocpp.services import LEASE
 
@@ -34,6 +34,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reset", action="store_true", help="make the embedded database anew first")
+        parser.add_argument("--days", type=int, default=DAYS, help="how long the chargers have lived")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = _embedded_file()
@@ -48,7 +49,8 @@ class Command(BaseCommand):
         connection.close()
         secret = settings.EMBEDDED_SECRETS["DEMO_STATION_KEY"]
         with _gateway() as port:
-            asyncio.run(replay_month(f"ws://127.0.0.1:{port}/ocpp", url_keys, secret, now, self._progress))
+            url = f"ws://127.0.0.1:{port}/ocpp"
+            asyncio.run(replay_month(url, url_keys, secret, now, self._progress, days=options["days"]))
         self._say(f"The demo is loaded after {time.monotonic() - began:.0f} s")
 
     def _make_anew(self, file: Path) -> None:
