@@ -54,18 +54,13 @@ class Kind(NamedTuple):
     format: str = "Raw"
 
 
-class Sample(NamedTuple):
-    """One sampled value. `value` is a number in plain text, or signed data as `kind.format` says."""
-
-    value: str
-    kind: Kind
-
-
 class Element(NamedTuple):
-    """One meterValue element: the samples of one time."""
+    """One meterValue element: what was sampled at one time. `values[i]` is of `kinds[i]`: a number in plain text, or
+    signed data as `format` says."""
 
     at: Moment
-    samples: tuple[Sample, ...]
+    kinds: tuple[Kind, ...]
+    values: tuple[str, ...]
 
 
 @dataclass(slots=True, frozen=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from apps.charging.facts import Element, Kind, Sample
+from apps.charging.facts import Element, Kind
 from apps.core.energy import to_wh
 
 MAX_WH = 2**62
@@ -83,15 +83,15 @@ class Plan(NamedTuple):
 
 def read(element: Element) -> Figures:
     """The figures of one element."""
-    samples = element.samples
-    plan = _plan_of(samples)
+    values = element.values
+    plan = _plan_of(element.kinds)
     notes: list[str] = []
     figures = Figures(
-        _register(plan.register, samples, notes) if plan.register else None,
-        _whole(_sum(plan.power, samples, notes)) if plan.power else None,
-        _tenths(_sum(plan.current, samples, notes)) if plan.current else None,
-        _tenths(_sum(plan.voltage, samples, notes), len(plan.voltage)) if plan.voltage else None,
-        _soc(plan.soc, samples, notes) if plan.soc else None,
+        _register(plan.register, values, notes) if plan.register else None,
+        _whole(_sum(plan.power, values, notes)) if plan.power else None,
+        _tenths(_sum(plan.current, values, notes)) if plan.current else None,
+        _tenths(_sum(plan.voltage, values, notes), len(plan.voltage)) if plan.voltage else None,
+        _soc(plan.soc, values, notes) if plan.soc else None,
         plan.context,
         plan.notes,
     )
@@ -102,9 +102,7 @@ def read(element: Element) -> Figures:
 
 def digest(element: Element, *, dated: bool = True) -> int:
     """The signed 64-bit digest of an element's samples; with the time as sent where that is no key of its own."""
-    parts = [_plan_of(element.samples).key, *[sample.value for sample in element.samples]]
-    if not dated:
-        parts.append(element.at.sent)
+    parts = (_plan_of(element.kinds).key, *element.values, *(() if dated else (element.at.sent,)))
     data = "\x1e".join(parts).encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), signed=True)
 
@@ -129,8 +127,7 @@ def doubt(before_wh: int, after_wh: int, *, max_power_w: int, elapsed: dt.timede
 # --- which samples make which figure ---
 
 
-def _plan_of(samples: tuple[Sample, ...]) -> Plan:
-    kinds = tuple([sample.kind for sample in samples])
+def _plan_of(kinds: tuple[Kind, ...]) -> Plan:
     return _plan(kinds) if len(kinds) <= _MANY else _plan.__wrapped__(kinds)
 
 
@@ -201,10 +198,10 @@ def _scale(kind: Kind, notes: list[str]) -> int:
 # --- the figures ---
 
 
-def _register(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> int | None:
+def _register(parts: Parts, values: tuple[str, ...], notes: list[str]) -> int | None:
     wh = 0
     for index, scale in parts:
-        value = samples[index].value
+        value = values[index]
         if value.isdigit() and len(value) < 16:
             wh += int(value) * scale
             continue
@@ -218,10 +215,10 @@ def _register(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> in
     return wh
 
 
-def _sum(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> float | None:
+def _sum(parts: Parts, values: tuple[str, ...], notes: list[str]) -> float | None:
     total = 0.0
     for index, scale in parts:
-        total += float(samples[index].value) * scale
+        total += float(values[index]) * scale
     if not -MAX_FIGURE <= total <= MAX_FIGURE:
         notes.append("out_of_range")
         return None
@@ -230,8 +227,8 @@ def _sum(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> float |
     return total
 
 
-def _soc(parts: Parts, samples: tuple[Sample, ...], notes: list[str]) -> int | None:
-    percent = float(samples[parts[0][0]].value)
+def _soc(parts: Parts, values: tuple[str, ...], notes: list[str]) -> int | None:
+    percent = float(values[parts[0][0]])
     if not 0 <= percent <= 100:
         notes.append("out_of_range")
         return None

@@ -28,7 +28,7 @@ from apps.charging.facts import (
 )
 from apps.core import bulk, events
 from apps.installations import store as installations
-from apps.installations.status import Booted
+from apps.installations.status import Booted, StatusReported
 
 _TOKENS = """
 SELECT operator_id, id, uid, state, expires_at, organisation_id, holder_id, byte_order
@@ -174,6 +174,7 @@ class Wanted:
 
     stations: set[int] = field(default_factory=set)
     lock_stations: bool = False
+    statuses: bool = False
     operators: set[int] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
     transactions: set[int] = field(default_factory=set)
@@ -192,6 +193,8 @@ class Wanted:
         if isinstance(body, Measured):
             self._add_transaction(body.transaction_id)
             self.named.append((message.station_id, body))
+        elif isinstance(body, StatusReported):
+            self.statuses = True
         elif isinstance(body, Authorise):
             self._add_uid(message.operator_id, body.uid)
         elif isinstance(body, Started):
@@ -255,7 +258,9 @@ def load_facts(
     for message in messages:
         wanted.add(message)
     facts = Facts(new_session_id=new_session_id, new_transaction_id=new_transaction_id)
-    facts.stations = installations.load_stations(connection, wanted.stations, lock=wanted.lock_stations)
+    facts.stations = installations.load_stations(
+        connection, wanted.stations, lock=wanted.lock_stations, statuses=wanted.statuses
+    )
     if wanted.uids:
         _load_tokens(connection, facts, wanted)
     for session in _load_sessions(connection, facts, wanted):

@@ -83,7 +83,7 @@ def fetch_rows(connection: BaseDatabaseWrapper, sql: str, *params: Any) -> list[
     """Rows of a query whose list parameters are written `= ANY(%s::type[])`, also on SQLite (as JSON)."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(sql, params)
+            cursor.execute(sql, [_pg_parameter(value) for value in params])
             return list(cursor.fetchall())
         cursor.execute(_sqlite_query(sql), [_sqlite_parameter(value) for value in params])
         return list(cursor.fetchall())
@@ -109,15 +109,22 @@ def aware(value: dt.datetime | None) -> dt.datetime | None:
     return value.replace(tzinfo=dt.UTC)
 
 
+def _pg_parameter(value: Any) -> Any:
+    """A list of numbers or of texts as PostgreSQL's array literal; see `_arrays`."""
+    if type(value) is not list:
+        return value
+    return _text_array(value) if value and type(value[0]) is str else _number_array(value)
+
+
 def _arrays(rows: Sequence[Row], types: tuple[str, ...]) -> list[str]:
     """The rows' columns as PostgreSQL's array literals: half the cost of letting the driver dump lists."""
     return [_ARRAY.get(kind, _text_array)(column) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
 
 
-def _number_array(column: Row) -> str:
+def _number_array(column: Sequence[Any]) -> str:
     text = str(column)
     if "<" in text:  # members of an enumeration, which print their names
-        text = str(tuple(value if value is None else int(value) for value in column))
+        text = str([value if value is None else int(value) for value in column])
     return f"{{{text[1:-1].rstrip(',').replace('None', 'NULL')}}}"
 
 
@@ -133,7 +140,7 @@ def _bytes_array(column: Row) -> str:
     return f"{{{','.join([f'"{_HEX}{value.hex()}"' for value in column])}}}"
 
 
-def _text_array(column: Row) -> str:
+def _text_array(column: Sequence[Any]) -> str:
     return f"{{{','.join(['NULL' if value is None else _quoted(value) for value in column])}}}"
 
 

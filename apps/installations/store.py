@@ -37,6 +37,11 @@ SELECT c.id, c.operator_id, c.location_id, l.host_id, l.unknown_cards, s.clock_o
 _STATIONS_LOCKED = f"{_STATIONS} ORDER BY s.station_id FOR NO KEY UPDATE OF s"
 
 _CONNECTORS = """
+SELECT c.station_id, c.number, c.max_power_w, c.id
+  FROM installations_connector c
+ WHERE c.station_id = ANY(%s::bigint[]) AND c.archived_at IS NULL"""
+
+_CONNECTORS_WITH_STATUS = """
 SELECT c.station_id, c.number, c.max_power_w, c.id, s.status, s.error_code, s.generation, s.sequence
   FROM installations_connector c
   JOIN installations_connectorstate s ON s.connector_id = c.id
@@ -109,9 +114,10 @@ _BOOTS = bulk.Table(
 
 
 def load_stations(
-    connection: BaseDatabaseWrapper, station_ids: Iterable[int], *, lock: bool = False
+    connection: BaseDatabaseWrapper, station_ids: Iterable[int], *, lock: bool = False, statuses: bool = True
 ) -> dict[int, StationFacts]:
-    """Stations with their connectors, number 0 included. `lock` holds their live rows, in key order."""
+    """Stations with their connectors, number 0 included; without `statuses` those are unknown, which only reports of a
+    status ask for. `lock` holds the stations' live rows, in key order."""
     ids = sorted(set(station_ids))
     stations: dict[int, StationFacts] = {}
     for pk, operator, location, host, policy, offset, booted_at, *status in bulk.fetch_rows(
@@ -119,7 +125,9 @@ def load_stations(
     ):
         stations[pk] = StationFacts(pk, operator, location, host, policy, offset, bulk.aware(booted_at))
         stations[pk].connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
-    for station_id, number, *rest in bulk.fetch_rows(connection, _CONNECTORS, ids):
+    for station_id, number, *rest in bulk.fetch_rows(
+        connection, _CONNECTORS_WITH_STATUS if statuses else _CONNECTORS, ids
+    ):
         if station_id in stations:
             stations[station_id].connectors[number] = ConnectorFacts(number, *rest)
     return stations

@@ -1,6 +1,6 @@
-"""One batch: read its calls, decide and write them in one transaction, and say what each is answered.
+"""One batch: decide and write its calls in one transaction, and say what each is answered.
 
-Reading happens once; `attempt` may run several times, since a COMMIT whose answer was lost is repeated (contract G8).
+A call is read once; `attempt` may run several times, since a COMMIT whose answer was lost is repeated (contract G8).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from apps.core import bulk, live
 from apps.installations import status
 from apps.installations import store as installations
 from apps.installations.status import Booted, StatusReported
-from apps.ocpp import frames, v16
+from apps.ocpp import frames
 from apps.ocpp.admission import Waiting
 from apps.ocpp.clock import ClockWatch, stamped_now
 from apps.ocpp.masking import mask
@@ -87,8 +87,11 @@ class Socket(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One CALL, or what should have been one (`bad`), from receipt to answer. `sequence` counts the CALLs of its
-    connection; `arrived` is monotonic seconds; `waiting` is what its socket has waiting."""
+    """One CALL, or what should have been one (`bad`), from receipt to answer.
+
+    `sequence` counts the CALLs of its connection; `arrived` is monotonic seconds; `waiting` is what its socket has
+    waiting. Reading gives the `message`, or the `error` that is its answer; a rare one keeps its payload instead.
+    """
 
     socket: Socket
     station_id: int
@@ -104,6 +107,8 @@ class Call:
     clock: ClockWatch
     waiting: Waiting
     bad: frames.Bad | None = None
+    message: Message | None = None
+    error: frames.CallError | None = None
 
     @property
     def size(self) -> int:
@@ -150,15 +155,6 @@ class Ids:
 
 
 @dataclass(slots=True)
-class Entry:
-    """A call as the batch knows it: with its message, or with the error that reading it gave."""
-
-    call: Call
-    message: Message | None = None
-    error: frames.CallError | None = None
-
-
-@dataclass(slots=True)
 class Outcome:
     """What one attempt decided, until it is committed."""
 
@@ -170,29 +166,26 @@ class Outcome:
 
 @dataclass(slots=True)
 class Batch:
-    entries: list[Entry]
+    """`mark` names the lane."""
+
+    calls: list[Call]
     log: list[FrameRow]
     mark: str
     id: uuid.UUID = field(default_factory=uuid.uuid4)
     _answers: list[tuple[Call, Answer]] = field(default_factory=list)
 
-    @classmethod
-    def read(cls, calls: list[Call], log: list[FrameRow], *, mark: str) -> Batch:
-        """Translate the calls once, in order of arrival. `mark` names the lane."""
-        return cls([_read(call) for call in calls], log, mark)
-
     @property
     def size(self) -> int:
-        return len(self.entries) + len(self.log)
+        return len(self.calls) + len(self.log)
 
     def halves(self) -> tuple[Batch, Batch]:
         """Two batches with ids of their own: what failed was rolled back whole."""
-        entries, log = len(self.entries) // 2, len(self.log) // 2
-        if self.entries and self.log:
-            return Batch(self.entries, [], self.mark), Batch([], self.log, self.mark)
+        calls, log = len(self.calls) // 2, len(self.log) // 2
+        if self.calls and self.log:
+            return Batch(self.calls, [], self.mark), Batch([], self.log, self.mark)
         return (
-            Batch(self.entries[:entries], self.log[:log], self.mark),
-            Batch(self.entries[entries:], self.log[log:], self.mark),
+            Batch(self.calls[:calls], self.log[:log], self.mark),
+            Batch(self.calls[calls:], self.log[log:], self.mark),
         )
 
     def attempt(self, ids: Ids, *, first: bool, refusal: Refused | None = None) -> list[tuple[Call, Answer]]:
@@ -202,7 +195,7 @@ class Batch:
         """
         try:
             _connect()
-            ids.ensure(len(self.entries))
+            ids.ensure(len(self.calls))
             if not first and self._committed():
                 return self._answers
             with transaction.atomic(durable=True):
@@ -222,11 +215,8 @@ class Batch:
     def internal_errors(self) -> list[tuple[Call, Answer]]:
         """The last resort: nothing could be stored."""
         return [
-            (
-                entry.call,
-                Answer(frames.error(entry.call.message_id, "InternalError", "The message could not be stored.")),
-            )
-            for entry in self.entries
+            (call, Answer(frames.error(call.message_id, "InternalError", "The message could not be stored.")))
+            for call in self.calls
         ]
 
     def _committed(self) -> bool:
@@ -235,16 +225,16 @@ class Batch:
 
     def _decide(self, ids: Ids, refusal: Refused | None) -> Outcome:
         outcome = Outcome()
-        messages = [entry.message for entry in self.entries if entry.message is not None]
+        messages = [call.message for call in self.calls if call.message is not None]
         facts = charging.load_facts(
             connection, messages, new_session_id=ids.new_session, new_transaction_id=ids.new_transaction
         )
         now = dt.datetime.now(dt.UTC)
-        for entry in self.entries:
-            text = _answer(entry, facts, outcome, now, refusal)
-            outcome.answers.append((entry.call, Answer(text)))
+        for call in self.calls:
+            text = _answer(call, facts, outcome, now, refusal)
+            outcome.answers.append((call, Answer(text)))
             if refusal is None:
-                outcome.rows.append(_frame_row(entry, text, now))
+                outcome.rows.append(_frame_row(call, text, now))
         installations.write_changes(connection, outcome.changes)
         charging.write_decisions(connection, facts, outcome.decided, now)
         return outcome
@@ -256,13 +246,14 @@ class Batch:
         else:
             bulk.insert_rows(connection, _FRAMES, rows)
         if refusal is not None:
-            bulk.insert_rows(connection, _QUARANTINE, [_quarantine_row(entry, refusal) for entry in self.entries])
+            bulk.insert_rows(connection, _QUARANTINE, [_quarantine_row(call, refusal) for call in self.calls])
         bulk.insert_rows(connection, _REPAIRS, _repair_rows([message for message, _decision in outcome.decided]))
         bulk.insert_rows(connection, _MARK, [(self.mark, self.id)])
 
     def _topics(self) -> set[str]:
-        calls = [entry.call for entry in self.entries]
-        return {f"station.{call.station_id}" for call in calls} | {f"operator.{call.operator_id}" for call in calls}
+        stations = {call.station_id for call in self.calls}
+        operators = {call.operator_id for call in self.calls}
+        return {f"station.{pk}" for pk in stations} | {f"operator.{pk}" for pk in operators}
 
 
 def _connect() -> None:
@@ -274,19 +265,19 @@ def _connect() -> None:
         cursor.execute("SET statement_timeout = '10s'")
 
 
-def _read(call: Call) -> Entry:
-    if call.action in v16.RARE:
-        return Entry(call)
+def read(call: Call) -> None:
+    """Translate the payload of a hot CALL, once. What was read of it stays, the payload does not."""
     try:
         body, repairs = hot.read(call.action, call.payload, call.received_at)
     except frames.CallError as error:
-        return Entry(call, error=error)
+        call.error = error
+        return
     except Exception as error:  # contract G6: the charger must not repeat it for ever
         logger.exception("%s could not be read", call.action)
         body, repairs = _unreadable(call, error), ()
     if (sent := stamped_now(body)) is not None:
         call.clock.observe(sent, call.received_at)
-    return Entry(call, _message(call, body, repairs))
+    call.message, call.payload = _message(call, body, repairs), {}
 
 
 def _message(call: Call, body: Any, repairs: tuple[str, ...] = ()) -> Message:
@@ -294,9 +285,10 @@ def _message(call: Call, body: Any, repairs: tuple[str, ...] = ()) -> Message:
 
 
 def _unreadable(call: Call, error: BaseException) -> Unreadable:
-    connector = call.payload.get("connectorId")
-    uid = call.payload.get("idTag")
-    content = orjson.dumps(call.payload, option=orjson.OPT_SORT_KEYS)
+    payload = orjson.loads(call.raw)[3]
+    connector = payload.get("connectorId")
+    uid = payload.get("idTag")
+    content = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
     return Unreadable(
         action=call.action,
         connector=connector if isinstance(connector, int) and 0 <= connector <= status.MAX_CONNECTOR else 0,
@@ -307,34 +299,33 @@ def _unreadable(call: Call, error: BaseException) -> Unreadable:
     )
 
 
-def _answer(entry: Entry, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None) -> str:
-    call = entry.call
-    if entry.error is not None:
-        return frames.error(call.message_id, entry.error.code, entry.error.description)
-    if entry.message is None:
+def _answer(call: Call, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None) -> str:
+    if call.error is not None:
+        return frames.error(call.message_id, call.error.code, call.error.description)
+    if call.message is None:
         try:
             return frames.result(call.message_id, rare.handle(call))
         except frames.CallError as error:
-            entry.error = error
+            call.error = error
             return frames.error(call.message_id, error.code, error.description)
-    reply = _decide_one(entry.message, entry, facts, outcome, now, refusal)
+    reply = _decide_one(call.message, call, facts, outcome, now, refusal)
     return frames.result(call.message_id, hot.write(call.action, reply, now=now))
 
 
 def _decide_one(
-    message: Message, entry: Entry, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None
+    message: Message, call: Call, facts: Facts, outcome: Outcome, now: dt.datetime, refusal: Refused | None
 ) -> Reply:
-    _note_offset(entry.call, facts, outcome)
+    _note_offset(call, facts, outcome)
     if refusal is not None:
-        message = _message(entry.call, _unreadable(entry.call, refusal))
+        message = _message(call, _unreadable(call, refusal))
         decision = decisions.decide(message, facts, now)
     else:
         try:
             _decide_installation(message, facts, outcome)
             decision = decisions.decide(message, facts, now)
         except Exception as error:  # contract G6
-            logger.exception("%s could not be decided", entry.call.action)
-            message = _message(entry.call, _unreadable(entry.call, error))
+            logger.exception("%s could not be decided", call.action)
+            message = _message(call, _unreadable(call, error))
             decision = decisions.decide(message, facts, now)
     facts.apply(decision, message.station_id)
     station = facts.stations[message.station_id]
@@ -370,8 +361,7 @@ def _note_offset(call: Call, facts: Facts, outcome: Outcome) -> None:
     station.clock_offset_s = offset
 
 
-def _frame_row(entry: Entry, text: str, now: dt.datetime) -> FrameRow:
-    call = entry.call
+def _frame_row(call: Call, text: str, now: dt.datetime) -> FrameRow:
     return (
         call.received_at,
         call.station_id,
@@ -383,13 +373,12 @@ def _frame_row(entry: Entry, text: str, now: dt.datetime) -> FrameRow:
         call.message_id,
         mask(call.action, call.raw),
         mask(call.action, text),
-        entry.error.code if entry.error is not None else "",
+        call.error.code if call.error is not None else "",
         int((now - call.received_at).total_seconds() * 1000),
     )
 
 
-def _quarantine_row(entry: Entry, refusal: Refused) -> bulk.Row:
-    call = entry.call
+def _quarantine_row(call: Call, refusal: Refused) -> bulk.Row:
     raw = call.raw.encode("utf-8", "surrogatepass")
     origin = (call.operator_id, call.station_id, call.received_at, call.generation, call.sequence)
     return (*origin, raw, str(refusal).replace("\x00", "")[:2000])
@@ -411,11 +400,15 @@ def _copy_frames(rows: list[FrameRow]) -> None:
         copy.write("".join(map(_copy_line, rows)))
 
 
+_COPY_SPECIAL = "\\\t\n\r"
 _COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _copy_text(text: str) -> str:
-    return text if text.isprintable() and "\\" not in text else text.translate(_COPY_ESCAPES)
+    for character in _COPY_SPECIAL:
+        if character in text:
+            return text.translate(_COPY_ESCAPES)
+    return text
 
 
 def _copy_line(row: FrameRow) -> str:

@@ -237,13 +237,16 @@ class Inbox:
 
     def process(self, lane: Lane, calls: list[Call]) -> None:
         """Commit the calls of one lane and hand their answers to the event loop."""
+        if lane is not Lane.RARE:
+            for call in calls:
+                batches.read(call)
         log = self._take_log() if lane is Lane.BULK else []
-        self._commit(batches.Batch.read(calls, log, mark=f"{self.name}:{lane.name}"))
+        self._commit(batches.Batch(calls, log, f"{self.name}:{lane.name}"))
 
     def flush_log(self) -> None:
         rows = self._take_log()
         if rows:
-            self._commit(batches.Batch.read([], rows, mark=f"{self.name}:{Lane.BULK.name}"))
+            self._commit(batches.Batch([], rows, f"{self.name}:{Lane.BULK.name}"))
 
     def _take_log(self) -> list[FrameRow]:
         rows: list[FrameRow] = []

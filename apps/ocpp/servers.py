@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import daphne.server  # first: it installs Twisted's reactor
 import daphne.ws_protocol
@@ -36,6 +36,7 @@ HANDSHAKE_S = 60
 PING_S = 20
 PONG_S = 30
 CLOSE_S = 5
+SWITCH_S = 0.001
 
 Application = Callable[..., Any]
 
@@ -46,12 +47,14 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def quieten_collector() -> None:
-    """What was imported lives as long as the process: frozen, no collection looks at it, which took a fifth of a
-    message's time."""
+def prepare_interpreter() -> None:
+    """Collector and threads, as a gateway needs them."""
+    # What was imported lives as long as the process: looking at it in each collection took a fifth of a message's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    # A card waits for several statements. Before each, its lane waits so long for the interpreter beside bulk load.
+    sys.setswitchinterval(SWITCH_S)
 
 
 # --- daphne: pages and chargers ---------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ class Daphne(daphne.server.Server):
 
     def run(self) -> None:
         raise_file_limit()
-        quieten_collector()
+        prepare_interpreter()
         loop: asyncio.AbstractEventLoop = daphne.server.twisted_loop
         asyncio.set_event_loop(loop)
         self.gateway = Gateway(loop)
@@ -252,7 +255,7 @@ class ChargerProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         self.splitter = wire.Splitter(MAX_FRAME)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self.scope["extensions"][wire.NAME] = self
+            cast("dict[str, Any]", self.scope["extensions"])[wire.NAME] = self
 
     def data_received(self, data: bytes) -> None:
         if self.take is None or not self.handshake_complete or self.spoke_early or self.splitter.over:
@@ -320,7 +323,7 @@ class Uvicorn(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         raise_file_limit()
-        quieten_collector()
+        prepare_interpreter()
         super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -53,7 +53,8 @@ class Stored(Charger):
             clock=self.clock,
             waiting=Waiting(),
         )
-        ((_call, answer),) = batches.Batch.read([call], [], mark="test").attempt(self._ids, first=True)
+        batches.read(call)
+        ((_call, answer),) = batches.Batch([call], [], "test").attempt(self._ids, first=True)
         frame: list[Any] = json.loads(answer.text)
         return frame
 

@@ -163,7 +163,7 @@ def test_g07_a_lost_connection_repeats_the_whole_batch(tenant, see, monkeypatch)
 
     def losing(self, *args, **kwargs):
         real_write(self, *args, **kwargs)
-        if self.entries and next(failures, False):
+        if self.calls and next(failures, False):
             raise OperationalError("server closed the connection unexpectedly; database is locked")
 
     monkeypatch.setattr(batches.Batch, "_write", losing)

@@ -28,7 +28,7 @@ def test_g02_a_fault_of_ours_ends_no_lane_and_each_call_is_settled_once(tenant, 
     faults = [RuntimeError("unforeseen")]
 
     def attempt(self, *args, **kwargs):
-        if self.entries and faults:
+        if self.calls and faults:
             raise faults.pop()
         return real_attempt(self, *args, **kwargs)
 

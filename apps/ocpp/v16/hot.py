@@ -18,7 +18,7 @@ from typing import Any
 
 from ocpp.v16 import enums
 
-from apps.charging.facts import Authorise, Body, Element, Ended, Kind, Measured, Moment, Reply, Sample, Started, Verdict
+from apps.charging.facts import Authorise, Body, Element, Ended, Kind, Measured, Moment, Reply, Started, Verdict
 from apps.installations.status import MAX_CONNECTOR, Booted, StatusReported
 from apps.ocpp.clock import read_time
 from apps.ocpp.frames import CallError
@@ -173,18 +173,19 @@ def _read_stop(payload: dict[str, Any], received_at: dt.datetime, repairs: Repai
 def _elements(items: Any, received_at: dt.datetime, repairs: Repairs) -> tuple[Element, ...]:
     elements = []
     for item in _list(items, repairs):
-        samples = _samples(item.get("sampledValue"), repairs) if isinstance(item, dict) else []
-        if samples:
+        kinds, values = _samples(item.get("sampledValue"), repairs) if isinstance(item, dict) else ([], [])
+        if kinds:
             if not item.keys() <= _ELEMENT_FIELDS:
                 repairs.append("unknown_property")
-            elements.append(Element(_moment(item.get("timestamp"), received_at, repairs), tuple(samples)))
+            at = _moment(item.get("timestamp"), received_at, repairs)
+            elements.append(Element(at, tuple(kinds), tuple(values)))
         else:
             repairs.append("bad_sample")
     return tuple(elements)
 
 
-def _samples(items: Any, repairs: Repairs) -> list[Sample]:
-    samples = []
+def _samples(items: Any, repairs: Repairs) -> tuple[list[Kind], list[str]]:
+    kinds, values = [], []
     for item in _list(items, repairs):
         try:
             get = item.get
@@ -199,8 +200,9 @@ def _samples(items: Any, repairs: Repairs) -> list[Sample]:
             continue
         if odd or not item.keys() <= _SAMPLE_FIELDS:
             repairs.extend(odd or ("unknown_property",))
-        samples.append(Sample(value, kind))
-    return samples
+        kinds.append(kind)
+        values.append(value)
+    return kinds, values
 
 
 @lru_cache(maxsize=4096)
