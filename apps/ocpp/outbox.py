@@ -3,7 +3,9 @@
 A row says `sent` before its frame is written; at most one call of ours is in flight to a charger; what was in flight
 when its socket or process died has an unknown outcome and is never sent again by itself, except reads. The event loop
 holds the flights; a thread with a database connection of its own takes one turn a second, or at once when the doorbell
-rings: it writes answers, claims what is queued for idle chargers of this process, and looks for effects.
+rings: it writes answers, claims what is queued for idle chargers of this process, and looks for effects. A turn reads
+only what it can act on: of each idle charger the oldest command, and what was accepted a short while ago. Effects that
+come later, and deadlines, are looked for once in five seconds.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ from typing import Any, Protocol
 
 import orjson
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, Window
+from django.db.models.functions import RowNumber
 from django.utils.translation import gettext_noop
 
 from apps.core import live
 from apps.installations import services
 from apps.installations.commands import ANSWER_WITHIN
 from apps.installations.models import Command, CommandState, StationState
+from apps.installations.querysets import AtStationQuerySet
 from apps.ocpp import frames
 from apps.ocpp.batches import FrameRow
 from apps.ocpp.handshake import limit_waits
-from apps.ocpp.masking import mask, mask_value
+from apps.ocpp.masking import mask, mask_text, mask_value
 from apps.ocpp.models import FrameDirection
 from apps.ocpp.v16 import commands as v16
 
@@ -39,8 +43,9 @@ logger = logging.getLogger(__name__)
 TURN_S = 1.0
 SWEEP_S = 5.0
 MAX_CLAIMS = 100  # a turn, so that the first frames do not wait for hundreds of rows
-MAX_SEEN = 2000
+YOUNG = dt.timedelta(seconds=30)  # an effect is mostly seen by then
 MAX_ANSWER = 64_000
+MAX_DETAIL = 300
 
 NO_ANSWER = gettext_noop("the charger did not answer in time")
 SOCKET_LOST = gettext_noop("the connection broke before an answer")
@@ -122,6 +127,7 @@ class Outbox:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._task: asyncio.Task[None] | None = None
         self._swept_at = loop.time() - SWEEP_S
+        self._claiming: list[Command] = []
         self.closed = False  # claims nothing more; what is in flight may still be answered
         self._stopping = False
 
@@ -283,13 +289,21 @@ class Outbox:
         try:
             claims = await self.loop.run_in_executor(self._thread, _guarded, self._work, news, idle, sweeps)
         except (OperationalError, InterfaceError):
+            # Whatever became of the claims' COMMIT, nothing was sent.
+            news.unsent += self._claiming
             news.merge(self._news)
             self._news = news
             raise
+        finally:
+            self._claiming = []
         if sweeps:
             self._swept_at = self.loop.time()
         for command in claims:
-            self._deliver(command)
+            try:
+                self._deliver(command)
+            except Exception:  # one that cannot be sent must not hold up the others
+                logger.exception("command %s could not be sent", command.pk)
+                self._abandon(command)
         if len(claims) == MAX_CLAIMS:
             self.ring()
 
@@ -304,6 +318,14 @@ class Outbox:
             return
         self._fly(slot, command, command.message_id, command.action, command.payload)
 
+    def _abandon(self, command: Command) -> None:
+        """It is not certain whether any of it was sent."""
+        slot = self._slots.get(command.station_id)
+        if slot is not None and slot.flight is not None and slot.flight.command is command:
+            slot.flight.timer.cancel()
+            slot.flight = None
+        self._news.lost.setdefault(SOCKET_LOST, []).append(command.pk)
+
     # --- on the outbox's thread ---
 
     def _work(self, news: News, idle: dict[int, int], sweeps: bool) -> list[Command]:
@@ -315,46 +337,46 @@ class Outbox:
         services.return_commands(commands=news.unsent)
         if sweeps:
             _sweep(now)
-        commands = self._open_commands()
-        orphans = [one.pk for one in commands if _is_orphan(one)]
-        services.lose_commands(ids=orphans, detail=SOCKET_LOST, ask_again=True, now=now)
-        services.finish_commands(commands=v16.with_effect(_in_state(commands, CommandState.ACCEPTED)), now=now)
-        return _claim(_choose(_in_state(commands, CommandState.QUEUED), idle), now)
+        services.lose_commands(ids=self._orphans(), detail=SOCKET_LOST, ask_again=True, now=now)
+        _finish(_accepted().filter(answered_at__gt=now - YOUNG, station__state__gateway=self.name), now)
+        self._claiming = self._sendable(idle, now) if idle else []
+        return _claim(self._claiming, now)
 
-    def _open_commands(self) -> list[Command]:
-        """Open commands of the chargers that are connected here, oldest first."""
-        return list(
-            Command.objects.unscoped("the chargers connected to this gateway")
-            .filter(state__in=Command.OPEN, station__state__gateway=self.name, station__state__online=True)
-            .select_related("station__state")
-            .order_by("created_at", "pk")[:MAX_SEEN]
+    def _sendable(self, idle: dict[int, int], now: dt.datetime) -> list[Command]:
+        """The oldest command of each idle charger whose newest connection is here, oldest first."""
+        queued = Command.objects.unscoped("the chargers connected to this gateway").filter(state=CommandState.QUEUED)
+        oldest = (
+            queued.filter(deadline_at__gt=now, station__state__gateway=self.name, station__state__online=True)
+            .annotate(place=Window(RowNumber(), partition_by=F("station_id"), order_by=["created_at", "pk"]))
+            .filter(place=1)
+            .order_by("created_at", "pk")
+            .values_list("pk", "station_id", "station__state__generation")
         )
+        chosen = [pk for pk, station_id, generation in oldest if idle.get(station_id) == generation][:MAX_CLAIMS]
+        commands = list(queued.filter(pk__in=chosen).order_by("created_at", "pk")) if chosen else []
+        for command in commands:
+            command.generation, command.message_id = idle[command.station_id], str(uuid.uuid4())
+        return commands
+
+    def _orphans(self) -> list[int]:
+        """What was sent on a connection that is no longer the charger's, which has a newer one here."""
+        sent = Command.objects.unscoped("the chargers connected to this gateway").filter(state=CommandState.SENT)
+        mine = sent.filter(station__state__gateway=self.name, station__state__online=True)
+        return list(mine.filter(generation__lt=F("station__state__generation")).values_list("pk", flat=True))
 
 
 def _sweep(now: dt.datetime) -> None:
     """What no connection of ours leads to: effects at chargers that went offline, and deadlines."""
-    accepted = Command.objects.unscoped("every gateway sweeps for all").filter(state=CommandState.ACCEPTED)
-    services.finish_commands(commands=v16.with_effect(list(accepted)), now=now)
+    _finish(_accepted(), now)
     services.close_overdue_commands(now=now)
 
 
-def _in_state(commands: list[Command], state: CommandState) -> list[Command]:
-    return [one for one in commands if one.state == state]
+def _accepted() -> AtStationQuerySet:
+    return Command.objects.unscoped("every gateway sweeps for all").filter(state=CommandState.ACCEPTED)
 
 
-def _is_orphan(command: Command) -> bool:
-    """It was sent on a connection that is no longer the charger's."""
-    generation: int = command.station.state.generation
-    return command.state == CommandState.SENT and command.generation is not None and command.generation < generation
-
-
-def _choose(queued: list[Command], idle: dict[int, int]) -> list[Command]:
-    """The oldest command of each idle charger whose newest connection is here."""
-    chosen: dict[int, Command] = {}
-    for command in queued:
-        if idle.get(command.station_id) == command.station.state.generation:
-            chosen.setdefault(command.station_id, command)
-    return list(chosen.values())[:MAX_CLAIMS]
+def _finish(accepted: AtStationQuerySet, now: dt.datetime) -> None:
+    services.finish_commands(commands=v16.with_effect(list(accepted)), now=now)
 
 
 def _claim(commands: list[Command], now: dt.datetime) -> list[Command]:
@@ -367,10 +389,8 @@ def _claim(commands: list[Command], now: dt.datetime) -> list[Command]:
         limit_waits()
         for command in commands:
             newest = StationState.objects.unscoped("the charger's newest connection").filter(
-                station=OuterRef("station"), generation=command.station.state.generation, online=True
+                station=OuterRef("station"), generation=command.generation, online=True
             )
-            command.generation = command.station.state.generation
-            command.message_id = str(uuid.uuid4())
             mine = (
                 Command.objects.unscoped("the gateway's own command")
                 .filter(Exists(newest), pk=command.pk, state=CommandState.QUEUED, deadline_at__gt=now)
@@ -381,8 +401,8 @@ def _claim(commands: list[Command], now: dt.datetime) -> list[Command]:
                     sent_at=now,
                 )
             )
+            command.state, command.sent_at = CommandState.SENT, now
             if mine:
-                command.state, command.sent_at = CommandState.SENT, now
                 claimed.append(command)
     for command in claimed:
         live.touch(f"operator.{command.operator_id}", f"station.{command.station_id}")
@@ -395,7 +415,7 @@ def _store_answer(command: Command, answer: Answered, at: dt.datetime) -> None:
         with transaction.atomic():
             limit_waits()
             answered = services.answer_command(
-                command=command, state=outcome.state, detail=outcome.detail, answer=_kept(answer), now=at
+                command=command, state=outcome.state, detail=_detail(outcome), answer=_kept(answer), now=at
             )
             if answered:
                 _keep_configuration(command, outcome, answer, at)
@@ -413,6 +433,10 @@ def _keep_configuration(command: Command, outcome: v16.Outcome, answer: Answered
     elif command.action == "GetConfiguration" and isinstance(answer, frames.Result):
         reported, unknown = v16.read_configuration(answer.payload)
         services.store_configuration(command=command, reported=reported, unknown=unknown, now=at)
+
+
+def _detail(outcome: v16.Outcome) -> str:
+    return mask_text(outcome.detail)[:MAX_DETAIL]
 
 
 def _kept(answer: Answered) -> dict[str, Any]:

@@ -114,7 +114,9 @@ def answer_command(*, command: Command, state: CommandState, detail: str, answer
 def return_commands(*, commands: Sequence[Command]) -> None:
     """They were claimed, but certainly never written to a socket: they wait again."""
     for command in commands:
-        _update(command, state=CommandState.QUEUED, message_id="", generation=None, sent_at=None)
+        Command.objects.unscoped("the gateway's own command").filter(
+            pk=command.pk, state=CommandState.SENT, message_id=command.message_id
+        ).update(state=CommandState.QUEUED, message_id="", generation=None, sent_at=None)
 
 
 def finish_commands(*, commands: Sequence[Command], now: dt.datetime) -> None:
