@@ -14,11 +14,14 @@ from django.utils import timezone
 
 from apps.accounts.models import Operator
 from apps.backoffice.attention import Attention, attention
-from apps.charging.selectors import ChargingNow, charging_now
+from apps.charging.curve import small_line
+from apps.charging.selectors import ChargingNow, charging_now, totals_by_day
 from apps.core import live
 from apps.core.actor import Actor
 from apps.core.templatetags.parts import status_chip
 from apps.installations.selectors import Condition, station_conditions
+
+DAYS = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,27 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Days:
+    """The sessions that began on each of the last days, today the last one, and their energy in Wh."""
+
+    sessions: list[int]
+    energy_wh: list[int]
+
+    @property
+    def sessions_curve(self) -> str:
+        return small_line(self.sessions)
+
+    @property
+    def energy_curve(self) -> str:
+        return small_line(self.energy_wh)
+
+
+@dataclass(frozen=True, slots=True)
 class Dashboard:
     chargers: int
     shares: tuple[Share, ...]
     charging: ChargingNow | None
+    days: Days | None
     attention: Attention
     zone: str
     now: dt.datetime
@@ -55,16 +75,28 @@ def dashboard_of(actor: Actor, operator: Operator) -> dict[str, Any]:
 
 
 def _dashboard(actor: Actor, operator: Operator, now: dt.datetime) -> Dashboard:
-    midnight = now.astimezone(ZoneInfo(operator.time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    sees_sessions = actor.can("charging.view_session")
     conditions = Counter(station_conditions(actor).values() if actor.can(_CHARGERS) else ())
     total = sum(conditions.values())
     return Dashboard(
         chargers=total,
         shares=tuple(_shares(conditions, total)),
-        charging=charging_now(actor, since=midnight) if actor.can("charging.view_session") else None,
+        charging=charging_now(actor) if sees_sessions else None,
+        days=_days(actor, operator.time_zone, now) if sees_sessions else None,
         attention=attention(actor, now=now),
         zone=operator.time_zone,
         now=now,
+    )
+
+
+def _days(actor: Actor, zone: str, now: dt.datetime) -> Days:
+    today = now.astimezone(ZoneInfo(zone)).date()
+    days = [today - dt.timedelta(days=number) for number in reversed(range(DAYS))]
+    since = dt.datetime.combine(days[0], dt.time(), ZoneInfo(zone))
+    totals = {one.day: one for one in totals_by_day(actor, since=since, zone=zone)}
+    return Days(
+        sessions=[totals[day].sessions if day in totals else 0 for day in days],
+        energy_wh=[totals[day].energy_wh if day in totals else 0 for day in days],
     )
 
 

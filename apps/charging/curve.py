@@ -1,4 +1,4 @@
-"""The power curve of a session as an SVG: one pure function, for pages and documents.
+"""Curves: a session's power as an SVG, for pages and documents, and the points of a tile's small line. Pure.
 
 Colours are presentation attributes, so that it prints; pages override them by class in the dark. No style element:
 the portal's content security policy forbids it.
@@ -11,18 +11,28 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 WIDTH, HEIGHT = 960, 260
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 28
 MAX_POINTS = 400
 # A gap longer than this many times the usual distance of readings is shown as one.
 GAP = 4
 _STEPS_W = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000)
 
 Point = tuple[dt.datetime, int]
+
+
+def small_line(values: Sequence[int]) -> str:
+    """Points of a line through equally distant values, 100 wide and 24 high; empty where there is nothing to see."""
+    top = max(values, default=0)
+    if len(values) < 3 or not top:
+        return ""
+    step = 100 / (len(values) - 1)
+    return " ".join(f"{number * step:.1f},{23 - 22 * value / top:.1f}" for number, value in enumerate(values))
 
 
 def power_curve(
@@ -49,7 +59,7 @@ def power_curve(
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * min(max(watts / top, 0), 1), 1)
 
     peak = max(known, key=lambda point: point[1])
-    described = _("Power over time. The highest is %(kw)s kW.") % {"kw": f"{peak[1] / 1000:.2f}"}
+    described = _("Power over time. The highest is %(kw)s kW.") % {"kw": number_format(f"{peak[1] / 1000:.2f}")}
     return format_html(
         '<svg class="power-curve" role="img" aria-labelledby="curve-title curve-desc" viewBox="0 0 {w} {h}" '
         'font-family="Inter, sans-serif" font-size="11">'
@@ -63,7 +73,7 @@ def power_curve(
             '<line class="curve-grid" x1="{}" x2="{}" y1="{}" y2="{}" stroke="#d4d4d8"/>'
             '<text class="curve-text" x="{}" y="{}" fill="#52525b" text-anchor="end">{}</text>',
             (
-                (LEFT, WIDTH - RIGHT, y(watts), y(watts), LEFT - 6, y(watts) + 4, _kw(watts))
+                (LEFT, WIDTH - RIGHT, y(watts), y(watts), LEFT - 6, y(watts) + 4, _scale(watts, of=step * 5))
                 for watts in range(0, step * 5 + 1, step)
             ),
         ),
@@ -118,5 +128,10 @@ def _lines(known: Sequence[Point], x: Callable[[dt.datetime], float], y: Callabl
     )
 
 
+def _scale(watts: int, *, of: int) -> str:
+    """A figure of the scale; the highest one has the unit."""
+    return f"{_kw(watts)} kW" if watts == of else _kw(watts)
+
+
 def _kw(watts: int) -> str:
-    return f"{watts / 1000:g}"
+    return str(number_format(f"{watts / 1000:g}"))

@@ -92,13 +92,10 @@ def last_start(station: str = "pk") -> Subquery:
 
 @dataclass(frozen=True, slots=True)
 class ChargingNow:
-    """What charges at this moment, and what was charged by the sessions that began since `since`. W and Wh."""
+    """What charges at this moment. W."""
 
-    since: dt.datetime
     sessions: int
     power_w: int
-    sessions_since: int
-    energy_since_wh: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +124,11 @@ FAILED_BELOW_WH = 100
 RUNNING_SHOWN = 50
 
 
-def charging_now(actor: Actor, *, since: dt.datetime) -> ChargingNow:
-    """The figures of a page that is open all day. Two queries."""
+def charging_now(actor: Actor) -> ChargingNow:
+    """One query."""
     live = SessionLive.objects.visible_to(actor).filter(session__state=SessionState.ACTIVE)
     now = live.aggregate(sessions=Count("pk"), power=Sum("power_w"))
-    begun = _begun(actor, since).aggregate(sessions=Count("pk"), energy=Sum(_energy_so_far()))
-    return ChargingNow(
-        since=since,
-        sessions=now["sessions"],
-        power_w=now["power"] or 0,
-        sessions_since=begun["sessions"],
-        energy_since_wh=begun["energy"] or 0,
-    )
+    return ChargingNow(sessions=now["sessions"], power_w=now["power"] or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +143,15 @@ class DayTotal:
 def totals_by_day(actor: Actor, *, since: dt.datetime, zone: str) -> list[DayTotal]:
     """Days of `zone` on which a session began, oldest first. One query, as many rows as days."""
     days = (
-        _begun(actor, since)
+        Session.objects.visible_to(actor)
+        .filter(started_at__gte=since)
+        .exclude(state=SessionState.VOID)
         .annotate(day=TruncDate("started_at", tzinfo=ZoneInfo(zone)))
         .order_by("day")
         .values_list("day")
         .annotate(begun=Count("pk"), total=Coalesce(Sum(_energy_so_far()), 0))
     )
     return [DayTotal(day=day, sessions=begun, energy_wh=total) for day, begun, total in days]
-
-
-def _begun(actor: Actor, since: dt.datetime) -> QuerySet[Session]:
-    rows: QuerySet[Session] = (
-        Session.objects.visible_to(actor).filter(started_at__gte=since).exclude(state=SessionState.VOID)
-    )
-    return rows
 
 
 def _energy_so_far() -> Coalesce:

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Invitation, Membership
 from apps.accounts.selectors import grantable_roles, managed_organisations
+from apps.charging.curve import small_line
 from apps.charging.models import Session, SessionState
 from apps.charging.selectors import (
     ReadingRow,
@@ -64,7 +65,6 @@ GAP = dt.timedelta(minutes=15)
 ATTENTION_ROWS = 8
 LIVE_ROWS = 12
 # Fewer days make no curve.
-CURVE_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +177,7 @@ class Months:
 
     @property
     def curve(self) -> str:
-        """Points of a line through the days, 100 wide and 24 high; empty on the first days of a month."""
-        top = max(self.days, default=0)
-        if len(self.days) < CURVE_DAYS or not top:
-            return ""
-        step = 100 / (len(self.days) - 1)
-        return " ".join(f"{number * step:.1f},{23 - 22 * wh / top:.1f}" for number, wh in enumerate(self.days))
+        return small_line(self.days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def test_the_page_shows_what_charges(ours, desk):
     assert "Charging now 1 " in text
     assert "11.00 kW" in text
     assert "8.00 kWh" in text  # 0.5 of the running one and 7.5 of the ended one
-    assert "2 sessions began today" in text
+    assert "2 sessions began today, 0 yesterday" in text
 
 
 def test_the_page_of_the_rival_is_its_own(ours, rival, desk):
@@ -213,6 +213,19 @@ def test_two_thousand_chargers_cost_no_query_more(ours, desk):
     for number in range(20):
         session_at(ours, number + 1)
     assert _queries(client) <= few
+
+
+def test_tiles_say_what_yesterday_was_and_draw_the_last_days(ours, desk):
+    midday = dt.datetime.combine(timezone.localdate(), dt.time(12), dt.UTC)
+    for number, days_ago in enumerate((0, 1, 1, 5, 13, 14)):
+        at = midday - dt.timedelta(days=days_ago)
+        session_at(ours, number + 1, started_at=at, start_received_at=at, state="ended", meter_stop_wh=11_000)
+    page = desk(ours.owner).get("/").content.decode()
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "1 session began today, 2 yesterday" in text
+    assert "10.00 kWh of sessions begun today; yesterday 20.00 kWh" in text
+    curves = [[float(point.split(",")[1]) for point in line.split()] for line in re.findall(r'points="([^"]+)"', page)]
+    assert curves == [[12.0, *[23.0] * 7, 12.0, *[23.0] * 3, 1.0, 12.0]] * 2
 
 
 def _queries(client) -> int:
