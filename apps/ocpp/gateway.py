@@ -25,7 +25,7 @@ from django.db import Error, InterfaceError, OperationalError, connection
 
 from apps.core import live, timeseries
 from apps.installations.models import ConnectionInterval
-from apps.ocpp import frames, services
+from apps.ocpp import frames, selectors, services
 from apps.ocpp.admission import Admission
 from apps.ocpp.handshake import Accepted, Handshakes
 from apps.ocpp.inbox import Inbox
@@ -247,6 +247,10 @@ class Gateway:
             one.traced = traced
             if one.generation < generation:
                 one.close(1000, Reason.REPLACED, "replaced by a newer connection")
+        now = dt.datetime.now(dt.UTC)
+        archived = await self._in_database(lambda: selectors.stations_to_part_from(gateway=self.name, now=now))
+        for one in filter(None, map(self.sockets.get, archived)):
+            one.close(1000, Reason.ARCHIVED, "the charger was archived")
 
     async def _flush_ended(self) -> None:
         ended, self._ended = self._ended, []

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
+from apps.charging.models import Session, SessionState
 from apps.core.actor import Actor
-from apps.installations.models import ChargingStation
+from apps.installations.models import ChargingStation, StationState
 from apps.ocpp.models import REMEDIES, Frame, HandshakeRefusal, OperatorKey, RefusalReason, RepairCount
 
 FRAMES_A_PAGE = 50
+LAST_SESSION = dt.timedelta(days=1)
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
@@ -35,6 +37,21 @@ class RefusalRow:
     user_agent: str
     station_id: int | None
     adoptable: bool
+
+
+def stations_to_part_from(*, gateway: str, now: dt.datetime) -> list[int]:
+    """Archived stations that are still connected to `gateway`. One that was charging when it was archived may first
+    tell the end of that: it could not connect again for it. It has a day."""
+    begun_before = Session.objects.unscoped("the gateway's own chargers").filter(
+        station=OuterRef("station"),
+        state__in=[SessionState.ACTIVE, SessionState.AWAITING],
+        start_received_at__lt=OuterRef("station__archived_at"),
+    )
+    archived = StationState.objects.unscoped("the gateway's own chargers").filter(
+        gateway=gateway, online=True, station__archived_at__isnull=False
+    )
+    waits = Q(station__archived_at__gt=now - LAST_SESSION) & Exists(begun_before)
+    return list(archived.exclude(waits).values_list("pk", flat=True))
 
 
 def charger_url(*, operator_id: int, identity: str, now: dt.datetime) -> str:

@@ -124,6 +124,7 @@ class ConnectionInterval(TenantModel):
         DRAINED = "drained", _("gateway restarted")
         PROTOCOL = "protocol", _("broke the protocol")
         DATABASE = "database", _("database away")
+        ARCHIVED = "archived", _("the charger was archived")
 
     station = models.ForeignKey(
         ChargingStation, on_delete=models.PROTECT, related_name="connections", verbose_name=_("charger")

@@ -82,7 +82,7 @@ def request_command(
             after={"command": str(command.public_id), "action": action, "payload": payload},
             why=why.strip(),
         )
-    _ring(station)
+    ring_gateway(station)
     return command
 
 
@@ -232,8 +232,8 @@ def _touch(closed: _Closed) -> None:
         live.touch(f"operator.{operator_id}", f"station.{station_id}")
 
 
-def _ring(station: ChargingStation) -> None:
-    # The poll of each second makes the doorbell optional; it only saves that second.
+def ring_gateway(station: ChargingStation) -> None:
+    """Tell the gateway of a connected charger to look what was written for it; it only saves time."""
     state = StationState.objects.unscoped("the charger's own live row").filter(station=station, online=True).first()
     if state is not None and state.gateway:
         live.touch(f"gateway.{state.gateway}")

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -29,6 +30,7 @@ from apps.installations.models import (
     StationModel,
     StationState,
 )
+from apps.installations.services.commands import ring_gateway
 from apps.installations.services.guards import require, require_reason
 
 ARCHIVED = gettext_noop("the charger was archived")
@@ -121,6 +123,7 @@ def archive_station(*, actor: Actor, station: ChargingStation, now: dt.datetime,
         )
     station.archived_at = now
     live.touch(f"operator.{station.operator_id}", f"station.{station.pk}")
+    ring_gateway(station)
 
 
 def restore_station(*, actor: Actor, station: ChargingStation, why: str) -> None:
@@ -131,6 +134,9 @@ def restore_station(*, actor: Actor, station: ChargingStation, why: str) -> None
     archived_at, station.archived_at = station.archived_at, None
     with transaction.atomic():
         station.validate_constraints()
+        for rows in (Connector.objects.visible_to(actor), EVSE.objects.visible_to(actor)):
+            # What the charger still said after it was archived made its connectors anew.
+            rows.filter(station=station, archived_at=None).update(archived_at=timezone.now())
         for rows in (EVSE.objects.visible_to(actor), Connector.objects.visible_to(actor)):
             rows.filter(station=station, archived_at=archived_at).update(archived_at=None)
         station.save(update_fields=["archived_at"])
