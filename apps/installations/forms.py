@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
+from apps.core.admin import ReasonForm, SelectWidget, TextareaWidget, TextInputWidget
+from apps.installations import hours
 from apps.installations.imports import MAX_BYTES
 from apps.installations.models import Connector, HardwareUnit, Location
 from apps.installations.services import ConnectorSpec
-
-HOURS_KEYS = frozenset({"twentyfourseven", "regular_hours", "exceptional_openings", "exceptional_closings"})
 
 
 def zone_choices() -> list[tuple[str, str]]:
@@ -24,6 +23,15 @@ def zone_choices() -> list[tuple[str, str]]:
 
 class LocationForm(forms.ModelForm):
     time_zone = forms.ChoiceField(label=_("time zone"), choices=zone_choices, widget=SelectWidget)
+    opening_hours = forms.CharField(
+        label=_("opening hours"),
+        required=False,
+        widget=TextareaWidget(attrs={"rows": 4}),
+        help_text=_(
+            "A line each, local time: 24/7 · Mon-Fri 08:00-18:00 · Sat 09:00-12:00, 13:00-17:00 · "
+            "2026-12-24 08:00-12:00 · 2026-12-25 to 2026-12-26 closed. Empty: not known."
+        ),
+    )
 
     class Meta:
         model = Location
@@ -35,12 +43,17 @@ class LocationForm(forms.ModelForm):
     def clean_country(self) -> str:
         return str(self.cleaned_data["country"]).upper()
 
-    def clean_opening_hours(self) -> dict[str, Any]:
-        """OCPI 2.2.1 8.4.14: an object that says either round the clock or which regular hours."""
-        hours = self.cleaned_data["opening_hours"] or {}
-        if not isinstance(hours, dict) or set(hours) - HOURS_KEYS:
-            raise ValidationError(_('These are no OCPI hours. Write {"twentyfourseven": true} if it never closes.'))
-        return dict(hours)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["opening_hours"] = hours.to_text(self.instance.opening_hours, ZoneInfo(self.instance.time_zone))
+
+    def clean_opening_hours(self) -> hours.Hours:
+        """In the zone chosen above; a wrong one has its own error."""
+        try:
+            zone = ZoneInfo(self.cleaned_data.get("time_zone", self.instance.time_zone))
+            return hours.from_text(self.cleaned_data["opening_hours"], zone)
+        except ValueError as wrong:
+            raise ValidationError(str(wrong)) from wrong
 
 
 class HardwareForm(ReasonForm):

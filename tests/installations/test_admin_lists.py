@@ -143,11 +143,11 @@ def test_a_location_refuses_a_zone_and_hours_that_do_not_exist(ours, desk):
     form = desk.get(where).context["adminform"].form
     values = {name: form.initial.get(name) or "" for name in form.fields}
     inlines = {"contacts-TOTAL_FORMS": 0, "contacts-INITIAL_FORMS": 0, "stations-TOTAL_FORMS": 0}
-    posted = {**values, **inlines, "stations-INITIAL_FORMS": 0, "country": "de", "opening_hours": "{}"}
-    page = desk.post(where, {**posted, "time_zone": "Mars/Base", "opening_hours": '{"always": 1}'}).content.decode()
+    posted = {**values, **inlines, "stations-INITIAL_FORMS": 0, "country": "de", "opening_hours": ""}
+    page = desk.post(where, {**posted, "time_zone": "Mars/Base", "opening_hours": "always"}).content.decode()
     assert "Mars/Base is not one of the available choices" in page
-    assert "These are no OCPI hours." in page
-    answer = desk.post(where, {**posted, "time_zone": "Europe/Paris", "opening_hours": '{"twentyfourseven": true}'})
+    assert "“always” is not understood." in page
+    answer = desk.post(where, {**posted, "time_zone": "Europe/Paris", "opening_hours": "24/7"})
     assert answer.status_code == 302
     ours.location.refresh_from_db()
     assert (ours.location.time_zone, ours.location.country) == ("Europe/Paris", "DE")
