@@ -10,7 +10,6 @@ import ctypes
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ class Process:
     run: Callable[[], object]
     pid: int = 0
     ended: bool = False
+    failed: bool = False
 
 
 def main() -> int:
@@ -43,7 +43,16 @@ def main() -> int:
     if not _port_is_free():
         print(f"Port {PORT} is taken. Choose another: make run PORT=8001", file=sys.stderr)
         return 1
-    set_up()
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        loads_demo = set_up()
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)  # from here on they are waited for
+    except KeyboardInterrupt:
+        return 0
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if loads_demo and (code := run_to_the_end(Process("demo", _load_demo))) is not None:
+        return code
     return supervise(processes(), began)
 
 
@@ -63,8 +72,9 @@ def processes() -> list[Process]:
     ]
 
 
-def set_up() -> None:
-    """Everything that is done once, before the processes start: Django and the tables."""
+def set_up() -> bool:
+    """Everything that is done once, before the processes start: Django and the tables. Whether the demo is to be
+    loaded: there is nobody yet, or its load was interrupted."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     if not LOOPBACK:
         os.environ.setdefault("CHARGER_HOST", _lan_address())
@@ -81,17 +91,37 @@ def set_up() -> None:
         print("Preparing the database", flush=True)
         call_command("migrate", interactive=False, verbosity=0)
     from apps.accounts.models import Operator
+    from apps.ocpp.demo import loading_mark
 
-    if "DATABASE_URL" not in os.environ and not Operator.objects.exists():
-        connections.close_all()
-        subprocess.run([sys.executable, "manage.py", "demo"], check=True)
+    is_missing = not Operator.objects.exists() or loading_mark().exists()
     connections.close_all()
+    return "DATABASE_URL" not in os.environ and is_missing
+
+
+def _load_demo() -> None:
+    from django.core.management import CommandError, call_command
+
+    try:
+        call_command("demo")
+    except CommandError as error:
+        sys.exit(str(error))
+
+
+def run_to_the_end(child: Process) -> int | None:
+    """Run one child. None if it ended well; else our exit code: 0 if a signal asked us to stop, 1 if it failed."""
+    child.pid = _fork(child)
+    while not child.ended:
+        received = signal.sigtimedwait(WATCHED, 1.0)
+        if received and received.si_signo in STOP_SIGNALS:
+            stop([child])
+            return 0
+        _reap([child])
+    stop([child])  # what it may have left
+    return 1 if child.failed else None
 
 
 def supervise(children: list[Process], began: float) -> int:
     """Run until a signal or the end of any child; 0 if we were asked to stop."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     for child in children:
         child.pid = _fork(child)
     greeted = False
@@ -171,13 +201,14 @@ def _reap(children: list[Process]) -> None:
     """Collect whatever ended, orphaned grandchildren too."""
     while True:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             return
         for child in children:
-            child.ended = child.ended or child.pid == pid
+            if child.pid == pid:
+                child.ended, child.failed = True, status != 0
 
 
 def _sessions(leaders: set[int]) -> list[int]:

@@ -206,20 +206,21 @@ def close_lease(*, name: str, now: dt.datetime) -> None:
 
 def sweep_leases(*, now: dt.datetime, host: str = "") -> list[str]:
     """Bury gateways that did not beat for 20 s, and those of `host` whose process is gone; their names."""
-    expired = [lease.name for lease in GatewayLease.objects.all() if _is_dead(lease, now, host)]
+    expired = [lease.name for lease in GatewayLease.objects.all() if is_dead(lease, now, host)]
     buried = []
     for name in expired:
         with transaction.atomic():
             limit_waits()
             locked = GatewayLease.objects.select_for_update(no_key=True, skip_locked=True)
             for lease in locked.filter(name=name):
-                if _is_dead(lease, now, host):
+                if is_dead(lease, now, host):
                     _bury(lease, lease.beat_at, ConnectionInterval.Reason.GATEWAY_LOST)
                     buried.append(name)
     return buried
 
 
-def _is_dead(lease: GatewayLease, now: dt.datetime, host: str) -> bool:
+def is_dead(lease: GatewayLease, now: dt.datetime, host: str) -> bool:
+    """Whether it did not beat for 20 s, or is one of `host` whose process is gone."""
     if lease.beat_at < now - LEASE:
         return True
     return lease.host == host and lease.started_at < now and not _is_alive(lease.pid)

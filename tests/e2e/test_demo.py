@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,16 +23,27 @@ class Demo:
         self.folder = folder
 
     def load(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        with self._begin(*arguments) as process:
+            output, errors = process.communicate(timeout=LIMIT_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def load_until(self, words: str, *arguments: str) -> None:
+        """Begin, and kill it with all that it started when it says `words`."""
+        with self._begin(*arguments) as process:
+            assert any(words in line for line in process.stdout), process.stderr.read()
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def _begin(self, *arguments: str) -> subprocess.Popen[str]:
         foreign = {"DATABASE_URL", "REDIS_URL", "MODE", "DJANGO_SETTINGS_MODULE", "HOST", "PORT"}
         env = {name: value for name, value in os.environ.items() if name not in foreign}
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "manage.py", "demo", "--days", "1", *arguments],
             cwd=ROOT,
             env=env | {"VAR_DIR": str(self.folder)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=LIMIT_S,
-            check=False,
+            start_new_session=True,
         )
 
     def rows(self, statement: str, *values: object) -> list[tuple]:
@@ -49,9 +61,13 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Loaded at the second try: the first one was killed, its gateway too."""
     one = Demo(tmp_path_factory.mktemp("demo"))
-    done = one.load("--reset")
+    one.load_until("A month of messages", "--reset")
+    assert one.value("SELECT count(*) FROM accounts_operator") == 2
+    done = one.load()
     assert done.returncode == 0, done.stderr
+    assert "it is made anew" in done.stdout
     assert "The demo is loaded" in done.stdout
     return one
 

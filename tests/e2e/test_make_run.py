@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,9 @@ class Installation:
 
     def start(self) -> float:
         """Seconds to the first page."""
+        return self.start_until(lambda: self._status() == 200)
+
+    def start_until(self, reached: Callable[[], bool]) -> float:
         foreign = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "HOST"}
         env = {name: value for name, value in os.environ.items() if name not in foreign}
         began = time.monotonic()
@@ -41,16 +44,16 @@ class Installation:
                 stdout=output,
                 stderr=output,
             )
-        while self._status() != 200:
+        while not reached():
             assert self.process.poll() is None, self.output()
             assert time.monotonic() - began < FIRST_START_S, self.output()
             time.sleep(0.05)
         return time.monotonic() - began
 
-    def end(self, number: signal.Signals) -> tuple[int, float]:
+    def end(self, number: signal.Signals, *, processes: int = 4) -> tuple[int, float]:
         """Exit code, and seconds until it and all that it started are gone."""
         family = [self.process.pid, *self.descendants()]
-        assert len(family) > 3
+        assert len(family) >= processes
         began = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(timeout=30)
@@ -118,6 +121,18 @@ def test_a_signal_ends_everything_it_started(installation, number):
     code, seconds = installation.end(number)
     assert code == 0
     assert seconds < END_S
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_first_load_ends_it_and_the_next_start_loads_anew(tmp_path, number):
+    one = Installation(tmp_path)
+    one.start_until(lambda: "A month of messages" in one.output())
+    code, seconds = one.end(number, processes=3)
+    assert code == 0
+    assert seconds < END_S
+    assert "Traceback" not in one.output()
+    one.start_until(lambda: "The demo was not loaded to its end; it is made anew" in one.output())
+    assert one.end(number, processes=2)[0] == 0
 
 
 def test_processes_do_not_outlive_a_killed_supervisor(installation):

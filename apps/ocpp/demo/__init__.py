@@ -8,6 +8,6 @@ makes it by the services, `month` lets the chargers live through the month and r
 
 from apps.ocpp.demo.live import demo_guide, demo_lives
 from apps.ocpp.demo.month import DAYS, replay_month
-from apps.ocpp.demo.tenants import make_tenants
+from apps.ocpp.demo.tenants import loading_mark, make_tenants
 
-__all__ = ["DAYS", "demo_guide", "demo_lives", "make_tenants", "replay_month"]
+__all__ = ["DAYS", "demo_guide", "demo_lives", "loading_mark", "make_tenants", "replay_month"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -41,6 +42,11 @@ from apps.ocpp.services import FIRST_KEY, ensure_operator_key, issue_station_key
 
 WHY = "demo data"
 LOGO_SIZE = (640, 160)
+
+
+def loading_mark() -> Path:
+    """A file that stands while the demo is being loaded: where it still stands later, the load was interrupted."""
+    return Path(settings.VAR_DIR) / "demo-is-loading"
 
 
 def make_tenants(now: dt.datetime, progress: Callable[[str], None]) -> None:

@@ -21,9 +21,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from apps.accounts.models import Operator
-from apps.ocpp.demo import DAYS, make_tenants, replay_month
+from apps.ocpp.demo import DAYS, loading_mark, make_tenants, replay_month
 from apps.ocpp.models import GatewayLease, OperatorKey
-from apps.ocpp.services import LEASE
+from apps.ocpp.services import is_dead
 
 READY_S = 30.0
 
@@ -38,10 +38,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = _embedded_file()
-        if options["reset"]:
+        mark = loading_mark()
+        if mark.exists():
+            self._say("The demo was not loaded to its end; it is made anew")
+        if options["reset"] or mark.exists():
             self._make_anew(file)
         if Operator.objects.exists():
             raise CommandError("There is data already. `make demo` makes the demo anew, and deletes what is there.")
+        mark.touch()
         began, now = time.monotonic(), dt.datetime.now(dt.UTC)
         make_tenants(now, self._say)
         keys = OperatorKey.objects.unscoped("both operators of the demo").select_related("operator")
@@ -51,13 +55,14 @@ class Command(BaseCommand):
         with _gateway() as port:
             url = f"ws://127.0.0.1:{port}/ocpp"
             asyncio.run(replay_month(url, url_keys, secret, now, self._progress, days=options["days"]))
+        mark.unlink()
         self._say(f"The demo is loaded after {time.monotonic() - began:.0f} s")
 
     def _make_anew(self, file: Path) -> None:
         connection.ensure_connection()
         if "ocpp_gatewaylease" in connection.introspection.table_names():
-            running = GatewayLease.objects.filter(beat_at__gt=dt.datetime.now(dt.UTC) - LEASE)
-            if running.exists():
+            now, host = dt.datetime.now(dt.UTC), socket.gethostname()
+            if not all(is_dead(lease, now, host) for lease in GatewayLease.objects.all()):
                 raise CommandError("Voltdesk is running on this database. End it first (Ctrl-C), then try again.")
         connection.close()
         for suffix in ("", "-wal", "-shm"):
