@@ -19,6 +19,7 @@ from apps.portal.selectors import InvitationRow, LocationRow, PersonRow, Station
 _RIGHT = {"th": {"class": "right"}, "td": {"class": "right"}}
 _HEAD = {"td": {"class": "head"}}
 _KEEP = {"td": {"class": "keep"}}
+_EXACT = {"td": {"class": "exact"}}
 
 
 def _link(name: str, public_id: Any, text: str) -> str:
@@ -28,7 +29,7 @@ def _link(name: str, public_id: Any, text: str) -> str:
 def _step(name: str, public_id: Any, text: str, whose: str) -> str:
     """A link to what can be done with a row; who cannot see the row hears whose it is."""
     url = reverse(name, args=[public_id])
-    return format_html('<a href="{}">{}<span class="hidden-text">: {}</span></a>', url, text, whose)
+    return format_html('<a href="{}">{}<span class="hidden-text"> {}</span></a>', url, text, whose)
 
 
 class LocationTable(RowTable):
@@ -105,7 +106,7 @@ class StationTable(RowTable):
 
 class PersonTable(RowTable):
     name = tables.Column(gettext_lazy("Name"), order_by=("shown_name", "user__email", "pk"), attrs=_HEAD)
-    email = tables.Column(gettext_lazy("E-mail"), order_by=("user__email", "pk"))
+    email = tables.Column(gettext_lazy("E-mail"), order_by=("user__email", "pk"), attrs=_EXACT)
     role = tables.Column(gettext_lazy("Role"), order_by=("role", "shown_name", "pk"))
     organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "shown_name", "pk"))
     since = tables.Column(gettext_lazy("Since"), order_by=("created_at", "pk"), attrs=_KEEP)
@@ -138,12 +139,14 @@ class PersonTable(RowTable):
 
 
 class InvitationTable(RowTable):
-    email = tables.Column(gettext_lazy("E-mail"), order_by=("email", "pk"), attrs=_HEAD)
+    email = tables.Column(gettext_lazy("E-mail"), order_by=("email", "pk"), attrs={"td": {"class": "head exact"}})
     role = tables.Column(gettext_lazy("Role"), order_by=("role", "email", "pk"))
     organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "email", "pk"))
     sent_at = tables.Column(gettext_lazy("Sent"), order_by=("created_at", "pk"), attrs=_KEEP)
     expires_at = tables.Column(gettext_lazy("Valid until"), order_by=("expires_at", "pk"), attrs=_KEEP)
-    step = tables.Column(gettext_lazy("Invitation"), orderable=False, empty_values=(), exclude_from_export=True)
+    step = tables.Column(
+        gettext_lazy("Invitation"), orderable=False, empty_values=(), exclude_from_export=True, attrs=_KEEP
+    )
 
     caption = gettext_lazy("Open invitations")
     empty_title = gettext_lazy("No invitation waits for an answer")
@@ -163,7 +166,7 @@ class InvitationTable(RowTable):
     def render_step(self, record: InvitationRow) -> str:
         again = _step("portal:resend_invitation", record.public_id, _("Send again"), record.email)
         back = _step("portal:revoke_invitation", record.public_id, _("Take back"), record.email)
-        return format_html('<span class="row">{}{}</span>', again, back)
+        return format_html("<span>{} · {}</span>", again, back)
 
     def plain_sent_at(self, record: InvitationRow) -> str:
         return record.sent_at.isoformat()
@@ -176,7 +179,7 @@ class SessionTable(RowTable):
     started_at = tables.Column(
         gettext_lazy("Start"), order_by=("started_at", "pk"), attrs={"td": {"class": "head keep"}}
     )
-    state = tables.Column(gettext_lazy("State"), order_by=("state", "started_at"))
+    state = tables.Column(gettext_lazy("State"), order_by=("state", "started_at"), attrs=_KEEP)
     place = tables.Column(gettext_lazy("Location"), order_by=("location__name", "started_at"))
     station = tables.Column(gettext_lazy("Charger"), orderable=False, empty_values=())
     card = tables.Column(gettext_lazy("Card"), orderable=False, empty_values=())

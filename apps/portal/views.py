@@ -200,7 +200,8 @@ def resend_invitation(request: HttpRequest, public_id: UUID) -> HttpResponseBase
         request,
         lambda why: accounts.resend_invitation(actor=request.actor, invitation=invitation, why=why),
         title=_("Send the invitation again?"),
-        subject=f"{invitation.email} · {invitation.get_role_display()}",
+        subject=invitation.email,
+        detail=f"{invitation.get_role_display()} · {invitation.organisation}",
         consequence=_("A new link is sent, valid for a week. The old link stops working."),
         button=_("Send again"),
         done=_("The invitation to %(email)s was sent again.") % {"email": invitation.email},
@@ -217,7 +218,8 @@ def revoke_invitation(request: HttpRequest, public_id: UUID) -> HttpResponseBase
         request,
         lambda why: accounts.revoke_invitation(actor=request.actor, invitation=invitation, why=why),
         title=_("Take the invitation back?"),
-        subject=f"{invitation.email} · {invitation.get_role_display()}",
+        subject=invitation.email,
+        detail=f"{invitation.get_role_display()} · {invitation.organisation}",
         consequence=_("The link in the e-mail stops working at once."),
         button=_("Take back"),
         done=_("The invitation to %(email)s was taken back.") % {"email": invitation.email},
@@ -239,7 +241,8 @@ def end_access(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
         request,
         lambda why: accounts.end_membership(actor=request.actor, membership=membership, why=why),
         title=_("End your own access?") if person.is_you else _("End access?"),
-        subject=f"{person.name} · {person.role} · {person.organisation}",
+        subject=person.name,
+        detail=f"{person.role} · {person.organisation}",
         consequence=consequence,
         button=_("End access"),
         done=_("%(name)s no longer has this role.") % {"name": person.name},
@@ -255,6 +258,7 @@ def _confirm(
     *,
     title: str,
     subject: str,
+    detail: str,
     consequence: str,
     button: str,
     done: str,
@@ -272,8 +276,17 @@ def _confirm(
         else:
             messages.success(request, done)
             return redirect(then or back)
-    context = {"form": form, "title": title, "subject": subject, "consequence": consequence, "button": button}
-    return _page(request, "portal/confirm.html", "people", {**context, "back": reverse(back), "danger": danger})
+    context = {
+        "form": form,
+        "title": title,
+        "subject": subject,
+        "detail": detail,
+        "consequence": consequence,
+        "button": button,
+        "back": reverse(back),
+        "danger": danger,
+    }
+    return _page(request, "portal/confirm.html", "people", context)
 
 
 def _same_in_all_rows(request: HttpRequest) -> tuple[str, ...]:
@@ -318,7 +331,7 @@ def _list(
 
 def _live(request: HttpRequest, *topics: str) -> dict[str, Any]:
     wanted = list(topics) or [f"operator.{request.actor.operator_id}"]
-    return {"live_topics": " ".join(wanted), "live_token": live.sign(wanted)}
+    return {"live_topics": " ".join(wanted), "live_token": live.sign(wanted, request.actor)}
 
 
 def _page(request: HttpRequest, template: str, here: str, context: dict[str, Any]) -> HttpResponseBase:

@@ -31,6 +31,22 @@
     if (told && status && status.textContent !== told) status.textContent = told;
   };
 
+  // Where the reader is in a part: what was scrolled how far, and which link or button has the focus.
+  const scrolled = (part) => Array.from(part.querySelectorAll("[role=region][tabindex]"));
+  const focusable = (part) => Array.from(part.querySelectorAll("a[href], button, summary, [tabindex]"));
+  const called = (one) => one && `${one.tagName} ${one.getAttribute("href") ?? one.className}`;
+  const remember = (part) => ({
+    offsets: scrolled(part).map((one) => [one.scrollLeft, one.scrollTop]),
+    at: focusable(part).indexOf(document.activeElement),
+    focused: called(document.activeElement),
+  });
+  const restore = (part, { offsets, at, focused }) => {
+    const again = at >= 0 && focusable(part);
+    const wanted = again && (called(again[at]) === focused ? again[at] : again.find((one) => called(one) === focused));
+    if (wanted) wanted.focus({ preventScroll: true });
+    scrolled(part).forEach((one, number) => one.scrollTo(...(offsets[number] ?? [0, 0])));
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     if (!parts().length) return;
     for (const bar of document.querySelectorAll(".live-bar")) {
@@ -47,8 +63,11 @@
     document.addEventListener("toggle", ({ target }) => {
       if (target.id && target.isConnected) open[target.open ? "add" : "delete"](target.id);
     }, true);
+    const places = new WeakMap();
+    document.addEventListener("htmx:beforeSwap", (event) => places.set(event.target, remember(event.target)));
     document.addEventListener("htmx:afterSwap", (event) => {
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+      if (places.has(event.target)) restore(event.target, places.get(event.target));
       announce(event.target);
     });
     document.addEventListener("visibilitychange", () => refresh());

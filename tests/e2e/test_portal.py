@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from playwright.sync_api import expect
 
-from apps.charging.models import SessionLive
+from apps.accounts import services
+from apps.accounts.models import Membership
+from apps.accounts.permissions import Role
+from apps.charging.models import Reading, Session, SessionLive
 from apps.core import live
+from apps.core.actor import Actor
 from apps.installations.models import ConnectorState, StationState
 from tests.factories.accounts import PASSWORD
 from tests.factories.cast import Tenant, make_tenant
@@ -44,11 +50,42 @@ def sign_in(site, page, path="/"):
     page.get_by_role("button", name="Sign in").click()
 
 
+def people_pages(tenant: Tenant) -> list[str]:
+    """The lists, the forms and the questions about a person and an invitation, each with a long name in it."""
+    long = "alexandra-maximiliane.hohenlohe-schillingsfuerst@stadtwerke-verkehrsbetriebe.example"
+    waiting = services.invite_person(
+        actor=Actor.system(tenant.operator),
+        operator=tenant.operator,
+        email=long,
+        role=Role.DRIVER,
+        organisation=tenant.fleet,
+    )
+    driver = Membership.everything.get(user=tenant.driver)
+    return [
+        "/people/",
+        "/people/invite/",
+        "/people/invitations/",
+        f"/people/invitations/{waiting.public_id}/send-again/",
+        f"/people/{driver.public_id}/end/",
+    ]
+
+
 def test_every_page_can_be_used_by_everybody(site, tenant, looks, axe_clean, shot, refused):
     sign_in(site, looks)
     session = f"/sessions/{make_session(tenant).public_id}/"
     station, place = f"/chargers/{tenant.station.public_id}/", f"/locations/{tenant.location.public_id}/"
-    for path in ("/", "/locations/", "/chargers/", "/sessions/", session, station, place, "/accounts/profile/"):
+    people = people_pages(tenant)
+    for path in (
+        "/",
+        "/locations/",
+        "/chargers/",
+        "/sessions/",
+        session,
+        station,
+        place,
+        *people,
+        "/accounts/profile/",
+    ):
         looks.goto(site.url(HOST, path))
         axe_clean(looks)
         wider = looks.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -79,6 +116,75 @@ def test_a_paused_page_keeps_still(site, tenant, page):
     expect(page.get_by_label("Charging now")).to_contain_text("5.00 kWh")
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_label("Charging now")).to_contain_text("7.77 kWh", timeout=4_000)
+
+
+def test_a_reader_is_not_disturbed_by_what_is_new(site, tenant, page, refused):
+    """A list that was opened stays open where it was scrolled to, and the focus stays on it."""
+    session = Session.everything.get()
+    for number in range(60):
+        at = session.started_at + dt.timedelta(seconds=30 * number)
+        Reading.objects.create(
+            at=at,
+            station_id=session.station_id,
+            connector_number=1,
+            digest=number,
+            operator_id=session.operator_id,
+            session_id=session.pk,
+            received_at=at,
+            generation=1,
+            sequence=number,
+            register_wh=1_000 + 100 * number,
+            power_w=11_040,
+        )
+    with page.expect_websocket(lambda socket: "/live/?token=" in socket.url):
+        sign_in(site, page, f"/sessions/{session.public_id}/")
+    expect(page.get_by_role("table")).to_be_hidden()
+    summary = page.locator("summary")
+    summary.click()
+    readings = page.get_by_role("region", name="Readings")
+    readings.evaluate("region => region.scrollTo(0, 300)")
+    page.wait_for_timeout(500)
+    SessionLive.everything.update(energy_wh=7_770)
+    live.touch_committed({f"station.{tenant.station.pk}"})
+    expect(page.locator(".tiles")).to_contain_text("7.77 kWh", timeout=4_000)
+    expect(page.get_by_role("table")).to_be_visible()
+    expect(summary).to_be_focused()
+    assert readings.evaluate("region => region.scrollTop") == 300
+
+    summary.click()
+    SessionLive.everything.update(energy_wh=8_880)
+    page.wait_for_timeout(1_100)  # a topic is hinted at once a second
+    live.touch_committed({f"station.{tenant.station.pk}"})
+    expect(page.locator(".tiles")).to_contain_text("8.88 kWh", timeout=4_000)
+    expect(page.get_by_role("table")).to_be_hidden()
+    assert refused == []
+
+
+def test_people_are_looked_after_without_javascript(site, tenant, browser):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 800})
+    try:
+        page = context.new_page()
+        sign_in(site, page)
+        # The phone's bar has no room for it: the way leads over one's own page.
+        expect(page.get_by_role("link", name="People")).to_be_hidden()
+        page.get_by_role("link", name="You").click()
+        page.get_by_role("link", name="People of your organisation").click()
+        page.get_by_role("link", name="Invite somebody").click()
+        page.get_by_label("E-mail").fill("new@example.org")
+        page.get_by_label("viewer (organisation)").check()
+        page.get_by_role("button", name="Send the invitation").click()
+        expect(page.get_by_role("table")).to_contain_text("new@example.org")
+        page.get_by_role("link", name="Take back new@example.org").click()
+        page.get_by_label("Why").fill("Wrong address.")
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_text("No invitation waits for an answer")).to_be_visible()
+        page.get_by_role("link", name="People").filter(visible=True).click()
+        page.get_by_role("link", name="End access Amber driver").click()
+        page.get_by_label("Why").fill("Left the company.")
+        page.get_by_role("button", name="End access").click()
+        expect(page.get_by_text("Amber driver no longer has this role.")).to_be_visible()
+    finally:
+        context.close()
 
 
 def test_without_javascript_it_can_be_read(site, tenant, browser):

@@ -223,6 +223,13 @@ def test_sorting_knows_its_columns_and_ignores_others(manager, ours, sort):
     assert (page.status_code, row_count(page)) == (200, "1 session")
 
 
+def test_a_list_without_rows_has_a_filter_only_where_one_is_set(manager, ours):
+    assert 'role="search"' not in manager.get("/sessions/", headers=HOST).text
+    assert 'role="search"' in manager.get("/sessions/?state=ended", headers=HOST).text
+    make_session(ours)
+    assert 'role="search"' in manager.get("/sessions/", headers=HOST).text
+
+
 def test_a_list_has_pages(manager, ours):
     for _ in range(26):
         make_session(ours, state=SessionState.ENDED)

@@ -76,6 +76,16 @@ def test_the_curve_has_its_limit_and_its_table_behind_it(ours, ended, page_of):
     assert "7.50 kWh" in page
 
 
+def test_the_curve_s_scale_has_its_unit_and_the_reader_s_figures(ours, ended, client):
+    Reading.everything.filter(session_id=ended.pk).update(power_w=1_840)
+    client.force_login(ours.manager)
+    headers = {**HOST, "accept-language": "de"}
+    page = client.get(f"/sessions/{ended.public_id}/", headers=headers).text
+    assert ">2,5 kW</text>" in page
+    assert ">1,5</text>" in page
+    assert "1,84 kW" in page
+
+
 def test_its_life_tells_the_end_and_the_gap(ended, page_of):
     page = page_of(ended).text
     assert "No readings for 35\xa0minutes." in page
