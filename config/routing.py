@@ -6,8 +6,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack
+from channels.sessions import CookieMiddleware
 
+from apps.accounts.selectors import actor_of_socket
 from apps.core.consumers import LiveConsumer
 from apps.ocpp.consumers import ChargerConsumer
 
@@ -21,7 +22,7 @@ HEALTH = ("/healthz", "/readyz")
 # Prefix → application. Chargers come on any host and without Origin; everything else must check both.
 WEBSOCKETS: dict[str, Application] = {
     CHARGERS: ChargerConsumer.as_asgi(),
-    LIVE: AuthMiddlewareStack(LiveConsumer.as_asgi()),
+    LIVE: CookieMiddleware(LiveConsumer.as_asgi(actor_of=actor_of_socket)),
 }
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.core.cache import cache
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -52,6 +55,19 @@ def actor_of_request(request: Any) -> Actor:
         return _actor_on_brand(user, request.brand)
     platform = bool(user.platform_role) and has_second_factor(request)
     return _actor_on_admin(user, request.session.get(OPERATOR_SESSION_KEY), platform=platform)
+
+
+def actor_of_socket(scope: dict[str, Any]) -> Actor:
+    """The same for a websocket's scope with its cookies: who its session belongs to now, on the host it came to."""
+    request = HttpRequest()
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    request.session = store(scope["cookies"].get(settings.SESSION_COOKIE_NAME))
+    request.user = get_user(request)
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower().partition(":")[0].rstrip(".")
+    request.brand = None if host == settings.ADMIN_HOST else brand_of_host(host)  # type: ignore[attr-defined]
+    if not request.user.is_authenticated or (host != settings.ADMIN_HOST and request.brand is None):  # type: ignore[attr-defined]
+        return ANONYMOUS
+    return actor_of_request(request)
 
 
 def has_second_factor(request: Any) -> bool:

@@ -70,7 +70,7 @@ def dashboard_of(actor: Actor, operator: Operator) -> dict[str, Any]:
     return {
         "dashboard": _dashboard(actor, operator, now),
         "topics": topic,
-        "token": live.sign([topic]),
+        "token": live.sign([topic], actor),
     }
 
 

@@ -24,6 +24,7 @@ from apps.charging.curve import power_curve
 from apps.charging.meter import NOTES
 from apps.charging.models import AuthorisationReason, Reading, ReviewItem, Session
 from apps.core import live
+from apps.core.actor import Actor
 from apps.core.templatetags.parts import at_place
 from apps.installations import selectors as installations
 from apps.installations.commands import RULES
@@ -255,7 +256,7 @@ def _connecting(request: HttpRequest, station: ChargingStation, secret: str) -> 
         reported=any(one.since is not None for one in state.connectors),
         refused=ocpp.describe_refusals(refused),
         live_url=reverse("backoffice:station_connecting", args=[station.pk]),
-        **_live_part(f"station.{station.pk}", f"operator.{station.operator_id}"),
+        **_live_part(request.actor, f"station.{station.pk}", f"operator.{station.operator_id}"),
     )
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -336,7 +337,7 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
         timeline=_timeline(session, items),
         audit=accounts.history_of(target=session, actor=actor)[:ROWS],
         may_stop=session.state == "active" and session.transaction_id is not None and actor.can(COMMAND),
-        **_live_part(f"station.{session.station_id}", f"session.{session.pk}"),
+        **_live_part(request.actor, f"station.{session.station_id}", f"session.{session.pk}"),
     )
 
 
@@ -414,13 +415,13 @@ def _station_response(request: HttpRequest, station: ChargingStation, tab: str, 
         station=station,
         zone=station.location.time_zone,
         tab=tab,
-        **_live_part(f"station.{station.pk}"),
+        **_live_part(request.actor, f"station.{station.pk}"),
         **context,
     )
 
 
-def _live_part(*topics: str) -> dict[str, str]:
-    return {"topics": " ".join(topics), "token": live.sign(list(topics))}
+def _live_part(actor: Actor, *topics: str) -> dict[str, str]:
+    return {"topics": " ".join(topics), "token": live.sign(list(topics), actor)}
 
 
 def _render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:

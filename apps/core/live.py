@@ -19,6 +19,8 @@ from channels.layers import get_channel_layer
 from django.core import signing
 from django.db import transaction
 
+from apps.core.actor import Actor
+
 MIN_INTERVAL_S = 1.0
 SHARED_GROUPS = 64
 _SALT = "core.live"
@@ -45,15 +47,21 @@ def group(topic: str) -> str:
     return f"live.{zlib.crc32(topic.encode()) % SHARED_GROUPS}"
 
 
-def sign(topics: list[str]) -> str:
-    """The token that lets a page listen to `topics` for a day."""
-    return signing.dumps(topics, salt=_SALT)
+def sign(topics: list[str], actor: Actor) -> str:
+    """The token that lets a page of `actor` listen to `topics` for a day."""
+    return signing.dumps([*_whose(actor), topics], salt=_SALT)
 
 
-def unsign(token: str) -> list[str]:
-    """The topics of a token. Raises `signing.BadSignature` when forged or older than a day."""
-    topics: list[str] = signing.loads(token, salt=_SALT, max_age=86_400)
-    return topics
+def unsign(token: str, actor: Actor) -> list[str]:
+    """The topics of a token. Raises `signing.BadSignature` when forged, older than a day or not given to `actor`."""
+    *whose, topics = signing.loads(token, salt=_SALT, max_age=86_400)
+    if whose != _whose(actor):
+        raise signing.BadSignature
+    return list(topics)
+
+
+def _whose(actor: Actor) -> list[int | None]:
+    return [actor.user_id, actor.operator_id]
 
 
 def touch(*topics: str) -> None:

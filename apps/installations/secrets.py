@@ -155,7 +155,8 @@ def _mask_plain(text: str) -> str:
 
 
 def _cover(pattern: re.Pattern[str], text: str) -> str:
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     for found in pattern.finditer(text.lower() if text.isascii() else text.translate(_LOWER)):
         assert found.lastindex is not None
         begin, end = found.span(found.lastindex)
@@ -167,7 +168,8 @@ def _cover(pattern: re.Pattern[str], text: str) -> str:
 def _mask_user_info(text: str) -> str:
     """URLs without user and password. A password may hold what the rules of URLs forbid there: slashes, question marks,
     another @."""
-    pieces, done = [], 0
+    pieces: list[str] = []
+    done = 0
     found = _SLASHES.search(text)
     while found is not None:
         end = _end(_URL_END, text, found.end())

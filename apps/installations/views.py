@@ -69,7 +69,7 @@ def import_result(request: HttpRequest, import_id: int) -> HttpResponse:
         to_do=found.created + found.changed,
         percent=100 * found.position // max(found.total, 1),
         topics=topic,
-        token=live.sign([topic]),
+        token=live.sign([topic], request.actor),
     )
 
 
