@@ -70,29 +70,39 @@ def people_pages(tenant: Tenant) -> list[str]:
     ]
 
 
+def pages_of(tenant: Tenant) -> list[str]:
+    """Every page of the portal, lists first."""
+    rows = [
+        f"/sessions/{make_session(tenant).public_id}/",
+        f"/chargers/{tenant.station.public_id}/",
+        f"/locations/{tenant.location.public_id}/",
+    ]
+    return ["/", "/locations/", "/chargers/", "/sessions/", *rows, *people_pages(tenant), "/accounts/profile/"]
+
+
+def assert_fits(page, path: str) -> None:
+    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wider == 0, path
+
+
 def test_every_page_can_be_used_by_everybody(site, tenant, looks, axe_clean, shot, refused):
     sign_in(site, looks)
-    session = f"/sessions/{make_session(tenant).public_id}/"
-    station, place = f"/chargers/{tenant.station.public_id}/", f"/locations/{tenant.location.public_id}/"
-    people = people_pages(tenant)
-    for path in (
-        "/",
-        "/locations/",
-        "/chargers/",
-        "/sessions/",
-        session,
-        station,
-        place,
-        *people,
-        "/accounts/profile/",
-    ):
+    for path in pages_of(tenant):
         looks.goto(site.url(HOST, path))
         axe_clean(looks)
-        wider = looks.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider == 0, path
+        assert_fits(looks, path)
     looks.goto(site.url(HOST))
     shot(looks)
     assert refused == []
+
+
+@pytest.mark.parametrize("width", [360, 900])
+def test_every_page_fits_small_phones_and_tablets(site, tenant, page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(site, page)
+    for path in pages_of(tenant):
+        page.goto(site.url(HOST, path))
+        assert_fits(page, path)
 
 
 def test_the_first_page_goes_live_by_a_hint(site, tenant, page, refused):
