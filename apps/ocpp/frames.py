@@ -67,10 +67,13 @@ class Result:
 
 @dataclass(slots=True)
 class Error:
+    """A refusal of a CALL of ours, or an answer of which no more can be read (`broken`): what it meant is not known."""
+
     message_id: str
     code: str
     description: str = ""
     details: Any = field(default_factory=dict)
+    broken: bool = False
 
 
 @dataclass(slots=True)
@@ -140,9 +143,9 @@ def _call(message: list[Any]) -> Frame:
 
 
 def _result(message: list[Any]) -> Result | Error:
-    # An answer is never answered: a broken one settles our command as an error.
+    # An answer is never answered: a broken one settles our command.
     if len(message) != 3 or type(message[2]) is not dict:
-        return Error(message[1], ErrorCode.FORMATION_VIOLATION, "the answer is not [3, id, {…}]")
+        return Error(message[1], ErrorCode.FORMATION_VIOLATION, "the answer is not [3, id, {…}]", broken=True)
     return Result(message[1], message[2])
 
 
@@ -154,7 +157,7 @@ def _error(message: list[Any]) -> Error:
 def _bad(message: list[Any], description: str) -> Frame:
     """Only a CALL gets an answer that it was malformed."""
     if message[0] in (Kind.RESULT, Kind.ERROR):
-        return Error(message[1], ErrorCode.FORMATION_VIOLATION, description)
+        return Error(message[1], ErrorCode.FORMATION_VIOLATION, description, broken=True)
     action = message[2] if len(message) > 2 and type(message[2]) is str else ""
     return Bad(message[1], description, action=_printable(action))
 

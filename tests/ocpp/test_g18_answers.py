@@ -44,6 +44,12 @@ def test_g18_every_error_is_a_refusal(action, code, description, details):
     assert len(outcome.detail) <= 300
 
 
+@pytest.mark.parametrize("answer", ['[3,"1","Accepted"]', '[3,"1"]', '[3,"1",{},{}]', '[3,"1",{"status":"\\u0000"}]'])
+def test_g18_what_a_broken_answer_meant_is_not_known(answer):
+    outcome = read_answer("Reset", frames.parse(answer))
+    assert (outcome.state, outcome.detail) == (CommandState.UNKNOWN, "the charger's answer could not be read")
+
+
 @given(
     st.fixed_dictionaries(
         {}, optional={"configurationKey": JSON | st.lists(ENTRIES | JSON), "unknownKey": JSON | st.lists(JSON)}

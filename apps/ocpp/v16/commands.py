@@ -44,6 +44,7 @@ MAX_VALUE = 2000
 RUNNING = (SessionState.ACTIVE, SessionState.AWAITING)
 ODDEST_CLOCK = dt.timedelta(days=2)
 WITHOUT_STATUS = frozenset({"GetConfiguration"})
+NO_ANSWER = gettext_noop("the charger's answer could not be read")
 NO_STATUS = gettext_noop("the charger answered without a status that is known")
 
 
@@ -58,6 +59,8 @@ class Outcome:
 def read_answer(action: str, answer: frames.Result | frames.Error) -> Outcome:
     """The meaning of a CALLRESULT or CALLERROR to `action`."""
     if isinstance(answer, frames.Error):
+        if answer.broken:
+            return Outcome(CommandState.UNKNOWN, NO_ANSWER)
         return Outcome(CommandState.REJECTED, f"{answer.code}: {answer.description}".rstrip(": ")[:300])
     accepted = CommandState.DONE if RULES[action].effect is None else CommandState.ACCEPTED
     if action in WITHOUT_STATUS:
