@@ -141,6 +141,10 @@ class Charger(picows.WSListener):
         self.transport.send(picows.WSMsgType.TEXT, text.encode())
         return await asyncio.wait_for(self.answered, CLIENT_PATIENCE_S)
 
+    async def report_status(self) -> None:
+        """As every charger does after its connect; one that does not is asked."""
+        await self.ask("StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Preparing"})
+
     async def start(self) -> None:
         """Begin the session to which the readings belong."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(EPOCH))
@@ -201,6 +205,7 @@ class Load:
         async def enter(number: int, kind: type[Charger]) -> Charger:
             async with gate:
                 charger = await self.connect(number, kind)
+                await charger.report_status()
                 if kind is Charger:
                     await charger.start()
                 return charger
