@@ -8,6 +8,7 @@ from django.test.utils import setup_databases
 
 from tests.factories.cast import CANARY, Tenant, make_tenant
 from tests.ocpp import live
+from tests.ocpp.outboxes import Clock, Run
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +69,16 @@ def tenant(live_tenant, live_database) -> Tenant:
 def live_servers(live_database, _daphne, _uvicorn) -> tuple[live.Server, live.Server]:
     """Two gateway processes on one database."""
     return _daphne, _uvicorn
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def run(clock) -> Iterator[Run]:
+    """An outbox that takes its turns when it is told to."""
+    one = Run(clock)
+    yield one
+    one.close()

@@ -15,7 +15,7 @@ from apps.installations.models import Command, CommandState, ConfigurationValue,
 from apps.ocpp import frames
 from tests.factories.cast import make_tenant
 from tests.factories.charging import make_session
-from tests.ocpp.outboxes import START, Clock, Run, ask, connect, row
+from tests.ocpp.outboxes import START, Run, ask, connect, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,18 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def tenant(transactional_db):
     return make_tenant("Amber")
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def run(clock):
-    one = Run(clock)
-    yield one
-    one.close()
 
 
 def test_g18_the_row_says_sent_before_the_frame_is_written(tenant, clock, run):

@@ -13,7 +13,7 @@ from apps.installations.models import Command, CommandState, ConnectorState, Sta
 from apps.ocpp import frames, outbox
 from tests.factories.cast import make_tenant
 from tests.factories.installations import StationFactory
-from tests.ocpp.outboxes import NAME, START, Clock, Run, Socket, ask, connect, row
+from tests.ocpp.outboxes import NAME, START, Socket, ask, connect, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,18 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def tenant(transactional_db):
     return make_tenant("Amber")
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def run(clock):
-    one = Run(clock)
-    yield one
-    one.close()
 
 
 def add_rows(
@@ -174,25 +162,25 @@ def test_g18_a_frame_that_cannot_be_written_holds_up_no_other(tenant, clock, run
 
 
 @pytest.mark.parametrize(
-    ("answer", "states"),
+    ("answer", "state"),
     [
-        ('[3,"{id}",[]]', {"rejected"}),
-        ('[3,"{id}","Accepted"]', {"rejected"}),
-        ('[3,"{id}",7]', {"rejected"}),
-        ('[3,"{id}",null]', {"rejected"}),
-        ('[3,"{id}"]', {"rejected"}),
-        ('[3,"{id}",{{"status":"\\u0000"}}]', {"rejected"}),
-        ('[3,"{id}",{{"status":["Accepted"]}}]', {"unknown"}),
-        ('[3,"{id}",{{"status":{{"a":1}}}}]', {"unknown"}),
-        ('[3,"{id}",{{"status":"Accepted","n":1e400}}]', {"accepted", "rejected"}),
-        ('[4,"{id}",7,{{}},"x",[[]]]', {"rejected"}),
-        ('[4,"{id}","' + "E" * 5000 + '","' + "d" * 5000 + '",{{}}]', {"rejected"}),
-        ('[3,"{id}",{{"status":"Accepted","more":"' + "x" * 900_000 + '"}}]', {"accepted"}),
-        ('[3,"{id}",{{"status":"Accepted","more":[' + '{{"key":"secret"}},' * 45_000 + "0]}}]", {"accepted"}),
+        ('[3,"{id}",[]]', "unknown"),
+        ('[3,"{id}","Accepted"]', "unknown"),
+        ('[3,"{id}",7]', "unknown"),
+        ('[3,"{id}",null]', "unknown"),
+        ('[3,"{id}"]', "unknown"),
+        ('[3,"{id}",{{"status":"\\u0000"}}]', "unknown"),
+        ('[3,"{id}",{{"status":["Accepted"]}}]', "unknown"),
+        ('[3,"{id}",{{"status":{{"a":1}}}}]', "unknown"),
+        ('[3,"{id}",{{"status":"Accepted","n":1e400}}]', "unknown"),
+        ('[4,"{id}",7,{{}},"x",[[]]]', "rejected"),
+        ('[4,"{id}","' + "E" * 5000 + '","' + "d" * 5000 + '",{{}}]', "rejected"),
+        ('[3,"{id}",{{"status":"Accepted","more":"' + "x" * 900_000 + '"}}]', "accepted"),
+        ('[3,"{id}",{{"status":"Accepted","more":[' + '{{"key":"secret"}},' * 45_000 + "0]}}]", "accepted"),
     ],
     ids=range(13),
 )
-def test_g18_whatever_the_answer_its_command_ends_and_the_next_goes(tenant, clock, run, answer, states):
+def test_g18_whatever_the_answer_its_command_ends_and_the_next_goes(tenant, clock, run, answer, state):
     command, following = ask(tenant), ask(tenant, "ClearCache", {})
     socket = connect(tenant)
     run.outbox.attach(socket)
@@ -202,7 +190,7 @@ def test_g18_whatever_the_answer_its_command_ends_and_the_next_goes(tenant, cloc
     assert not run.outbox.settle(socket.station_id, frame)
     assert not run.outbox.settle(socket.station_id, frames.Result("foreign", {}))
     run.turn()
-    assert row(command).state in states
+    assert row(command).state == state
     assert len(json.dumps(row(command).answer)) < 70_000
     assert [message[2] for message in socket.sent] == ["Reset", "ClearCache"]
     run.answer(socket, {"status": "Accepted"})
