@@ -10,6 +10,7 @@ import hashlib
 import logging
 import uuid
 from collections import Counter as Tally
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -164,13 +165,18 @@ class Outcome:
     rows: list[FrameRow] = field(default_factory=list)
 
 
+def _keep_on() -> None:
+    """Nobody is more urgent."""
+
+
 @dataclass(slots=True)
 class Batch:
-    """`mark` names the lane."""
+    """`mark` names the lane; `give_way` is called before each decision."""
 
     calls: list[Call]
     log: list[FrameRow]
     mark: str
+    give_way: Callable[[], None] = _keep_on
     id: uuid.UUID = field(default_factory=uuid.uuid4)
     _answers: list[tuple[Call, Answer]] = field(default_factory=list)
 
@@ -182,11 +188,11 @@ class Batch:
         """Two batches with ids of their own: what failed was rolled back whole."""
         calls, log = len(self.calls) // 2, len(self.log) // 2
         if self.calls and self.log:
-            return Batch(self.calls, [], self.mark), Batch([], self.log, self.mark)
-        return (
-            Batch(self.calls[:calls], self.log[:log], self.mark),
-            Batch(self.calls[calls:], self.log[log:], self.mark),
-        )
+            return self._part(self.calls, []), self._part([], self.log)
+        return self._part(self.calls[:calls], self.log[:log]), self._part(self.calls[calls:], self.log[log:])
+
+    def _part(self, calls: list[Call], log: list[FrameRow]) -> Batch:
+        return Batch(calls, log, self.mark, self.give_way)
 
     def attempt(self, ids: Ids, *, first: bool, refusal: Refused | None = None) -> list[tuple[Call, Answer]]:
         """Decide, write and commit all of it. Raises `Transient` or `Refused`; then nothing was written.
@@ -231,6 +237,7 @@ class Batch:
         )
         now = dt.datetime.now(dt.UTC)
         for call in self.calls:
+            self.give_way()
             text = _answer(call, facts, outcome, now, refusal)
             outcome.answers.append((call, Answer(text)))
             if refusal is None:

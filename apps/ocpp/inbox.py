@@ -35,6 +35,7 @@ MAX_LOG_BYTES = 64 * 1024 * 1024  # what waits for a database that is away; then
 AWAY_AFTER_S = 5.0
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
+GIVE_WAY_S = 0.0003
 MAX_TIME_OUTS = 3  # a batch whose statements time out this often is too heavy: it is bisected
 
 
@@ -239,9 +240,16 @@ class Inbox:
         """Commit the calls of one lane and hand their answers to the event loop."""
         if lane is not Lane.RARE:
             for call in calls:
+                self._give_way()
                 batches.read(call)
         log = self._take_log() if lane is Lane.BULK else []
-        self._commit(batches.Batch(calls, log, f"{self.name}:{lane.name}"))
+        self._commit(batches.Batch(calls, log, f"{self.name}:{lane.name}", self._give_way))
+
+    def _give_way(self) -> None:
+        """Let the urgent lane have the interpreter while it works: somebody stands at a charger with a card (G20)."""
+        urgent = self._worker_of[Lane.URGENT]
+        if urgent.busy and urgent is not threading.current_thread():
+            time.sleep(GIVE_WAY_S)
 
     def flush_log(self) -> None:
         rows = self._take_log()
