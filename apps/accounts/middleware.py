@@ -23,8 +23,7 @@ class HostMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        host = request.get_host().rpartition(":")[0] if ":" in request.get_host() else request.get_host()
-        host = host.lower().rstrip(".")
+        host = selectors.name_of_host(request.get_host())
         request.brand = None
         request.is_admin_host = host == settings.ADMIN_HOST
         if request.path in ANY_HOST_PATHS:

@@ -32,6 +32,12 @@ def brand_cache_key(host: str) -> str:
     return f"brand:{host}"
 
 
+def name_of_host(header: str) -> str:
+    """The name in a Host header: without port, case and the dot of a full name."""
+    name = header.rpartition(":")[0] if ":" in header else header
+    return name.lower().rstrip(".")
+
+
 def brand_of_host(host: str) -> Brand | None:
     """The brand that answers on `host`, cached; `services.save_brand` empties the entry."""
     if len(host) > 253 or not host.replace("-", "").replace(".", "").isalnum():
@@ -59,15 +65,15 @@ def actor_of_request(request: Any) -> Actor:
 
 def actor_of_socket(scope: dict[str, Any]) -> Actor:
     """The same for a websocket's scope with its cookies: who its session belongs to now, on the host it came to."""
-    request = HttpRequest()
+    request: Any = HttpRequest()
     store = import_module(settings.SESSION_ENGINE).SessionStore
     request.session = store(scope["cookies"].get(settings.SESSION_COOKIE_NAME))
     request.user = get_user(request)
-    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower().partition(":")[0].rstrip(".")
-    request.brand = None if host == settings.ADMIN_HOST else brand_of_host(host)  # type: ignore[attr-defined]
-    if not request.user.is_authenticated or (host != settings.ADMIN_HOST and request.brand is None):  # type: ignore[attr-defined]
-        return ANONYMOUS
-    return actor_of_request(request)
+    host = name_of_host(dict(scope["headers"]).get(b"host", b"").decode("latin-1"))
+    is_admin_host = host == settings.ADMIN_HOST
+    request.brand = None if is_admin_host else brand_of_host(host)
+    known = request.user.is_authenticated and (is_admin_host or request.brand is not None)
+    return actor_of_request(request) if known else ANONYMOUS
 
 
 def has_second_factor(request: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -353,13 +353,10 @@ def note_status_refused(*, station_id: int, said: str) -> None:
 
 def forget_status_refused(*, station_ids: Collection[int]) -> None:
     """Chargers whose newest boot named another firmware than the boot before are asked again at their next connect."""
+    boots = Boot.objects.unscoped("the chargers' own boots").filter(station=OuterRef("pk")).exclude(firmware="")
+    versions = boots.order_by("-received_at", "-pk").values("firmware")
     refused = StationState.objects.unscoped("the chargers' own live rows").filter(pk__in=station_ids)
-    changed = [pk for pk in refused.exclude(status_on_connect="").values_list("pk", flat=True) if _firmware_changed(pk)]
+    known = refused.exclude(status_on_connect="").annotate(newest=versions[:1], before=versions[1:2])
+    changed = list(known.filter(before__isnull=False).exclude(newest=F("before")).values_list("pk", flat=True))
     if changed:
         refused.filter(pk__in=changed).update(status_on_connect="")
-
-
-def _firmware_changed(station_id: int) -> bool:
-    boots = Boot.objects.unscoped("the charger's own boots").filter(station=station_id).exclude(firmware="")
-    versions = boots.order_by("-received_at", "-pk").values_list("firmware", flat=True)[:2]
-    return len(set(versions)) == 2
