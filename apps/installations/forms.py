@@ -24,7 +24,7 @@ def zone_choices() -> list[tuple[str, str]]:
 class LocationForm(forms.ModelForm):
     time_zone = forms.ChoiceField(label=_("time zone"), choices=zone_choices, widget=SelectWidget)
     opening_hours = forms.CharField(
-        label=_("opening hours"),
+        label=_("Opening hours"),
         required=False,
         widget=TextareaWidget(attrs={"rows": 4}),
         help_text=_(

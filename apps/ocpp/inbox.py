@@ -36,6 +36,7 @@ AWAY_AFTER_S = 5.0
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
 GIVE_WAY_S = 0.0003
+PORTION = 25  # answers that leave in one step of the event loop
 MAX_TIME_OUTS = 3  # a batch whose statements time out this often is too heavy: it is bisected
 
 
@@ -331,7 +332,15 @@ class Inbox:
 
     def _settle(self, answers: list[tuple[Call, Answer]]) -> None:
         if answers:
-            self._on_loop(_settle_all, answers)
+            self._on_loop(self._settle_portion, answers, 0)
+
+    def _settle_portion(self, answers: list[tuple[Call, Answer]], start: int) -> None:
+        """On the event loop: a card's answer waits behind a portion of a batch, not behind all of it (G20)."""
+        end = start + PORTION
+        if end < len(answers):
+            self.loop.call_soon(self._settle_portion, answers, end)
+        for call, answer in answers[start:end]:
+            call.settle(answer)
 
     def _on_loop(self, callback: Callable[..., None], *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -340,8 +349,3 @@ class Inbox:
 
 def _size(row: FrameRow) -> int:
     return frames.size(row[8]) + frames.size(row[9])
-
-
-def _settle_all(answers: list[tuple[Call, Answer]]) -> None:
-    for call, answer in answers:
-        call.settle(answer)
