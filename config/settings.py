@@ -73,6 +73,8 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.notifications",
     "apps.installations",
+    "apps.tariffs",
+    "apps.contracts",
     "apps.cards",
     "apps.charging",
     "apps.ocpp",

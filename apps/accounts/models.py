@@ -6,9 +6,10 @@ import uuid
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
@@ -19,15 +20,22 @@ from apps.accounts.querysets import (
     MembershipQuerySet,
     OperatorQuerySet,
     OrganisationQuerySet,
+    RegistrationQuerySet,
     SellerQuerySet,
 )
 from apps.core.actor import Actor
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel
 from apps.core.querysets import TenantQuerySet
+from apps.core.vat_ids import validate_vat_id
 
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 hex_colour = RegexValidator(r"^#[0-9a-f]{6}$", _("Write the colour as #rrggbb, in lower case."))
 country_code = RegexValidator(r"^[A-Z]{2}$", _("Write the country as two capital letters (ISO 3166-1)."))
+
+
+def random_document_name(document: Document, _name: str) -> str:
+    """Nothing of a file's own name, and a folder an operator."""
+    return f"documents/{document.operator_id}/{uuid.uuid4().hex}"
 
 
 class Operator(PublicIdModel):
@@ -92,7 +100,13 @@ class Seller(PublicIdModel, ArchivableModel, TenantModel):
     street = models.CharField(_("street"), max_length=120, blank=True)
     postal_code = models.CharField(_("postal code"), max_length=16, blank=True)
     city = models.CharField(_("city"), max_length=80, blank=True)
-    country = models.CharField(_("country"), max_length=2, validators=[country_code])
+    country = models.CharField(
+        _("country"), max_length=2, validators=[country_code], help_text=_("Where the seller is at home (ISO 3166-1).")
+    )
+    tax_number = models.CharField(
+        _("tax number"), max_length=40, blank=True, help_text=_("Printed where a registration has no VAT id.")
+    )
+    email = models.EmailField(_("e-mail on invoices"), blank=True)
     is_default = models.BooleanField(_("default seller"), default=False)
 
     objects = SellerQuerySet.as_manager()
@@ -108,6 +122,53 @@ class Seller(PublicIdModel, ArchivableModel, TenantModel):
 
     def __str__(self) -> str:
         return self.legal_name
+
+
+class SellerRegistration(PublicIdModel, TenantModel):
+    """A seller's registration for VAT in a country, both dates in. Each has number series of its own.
+
+    Two of one seller and country never overlap, which the database enforces.
+    """
+
+    seller = models.ForeignKey(Seller, on_delete=models.PROTECT, related_name="registrations", verbose_name=_("seller"))
+    country = models.CharField(
+        _("country"), max_length=2, validators=[country_code], help_text=_("ISO 3166-1, two letters")
+    )
+    vat_id = models.CharField(_("VAT id"), max_length=20, blank=True, validators=[validate_vat_id])
+    number_prefix = models.CharField(
+        _("number prefix"),
+        max_length=10,
+        validators=[RegexValidator(r"^[A-Z0-9]{1,10}$", _("One to ten capital letters and digits."))],
+        help_text=_("Invoice numbers of this registration begin with it."),
+    )
+    valid_from = models.DateField(_("valid from"))
+    valid_to = models.DateField(_("valid to"), null=True, blank=True, help_text=_("Its last day."))
+
+    objects = RegistrationQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("VAT registration")
+        verbose_name_plural = _("VAT registrations")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operator", "number_prefix"],
+                name="registration_prefix_once",
+                violation_error_message=_("Another registration has this prefix."),
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_to=None) | Q(valid_to__gte=F("valid_from")),
+                name="registration_ends_after_start",
+                violation_error_message=_("It would end before it starts."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seller} {self.country} {self.vat_id}".strip()
+
+    def clean(self) -> None:
+        super().clean()
+        if not self.vat_id and not self.seller.tax_number:
+            raise ValidationError({"vat_id": _("Without a VAT id, the seller needs a tax number: invoices show one.")})
 
 
 class Brand(PublicIdModel, TenantModel):
@@ -339,3 +400,23 @@ class AuditEntry(models.Model):
         """Name, value before, value after; None where there was or is none."""
         names = dict.fromkeys([*self.before, *self.after])
         return [(name, self.before.get(name), self.after.get(name)) for name in names]
+
+
+class Document(PublicIdModel, TenantModel):
+    """A stored file that is never changed: its bytes outside the web root under a random name, and their SHA-256."""
+
+    file = models.FileField(_("file"), upload_to=random_document_name)
+    name = models.CharField(_("name"), max_length=120)
+    content_type = models.CharField(_("content type"), max_length=80)
+    size = models.PositiveIntegerField(_("size"))
+    sha256 = models.CharField(_("fingerprint"), max_length=64)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("document")
+        verbose_name_plural = _("documents")
+
+    def __str__(self) -> str:
+        return self.name

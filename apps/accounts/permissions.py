@@ -59,13 +59,37 @@ API_SCOPES: dict[str, Any] = {
     "charging.view_session": _("read sessions"),
     "charging.view_reading": _("read the readings of sessions"),
     "charging.view_reviewitem": _("read the review queue"),
+    "charging.view_cdr": _("read CDRs"),
+    "tariffs.view_tariff": _("read tariffs"),
+    "contracts.view_contract": _("read contracts"),
+    "billing.view_invoice": _("read invoices"),
     "ocpp.view_handshakerefusal": _("read refused connections"),
 }
 
-_VIEW = ("installations.view_*", "cards.view_*", "charging.view_*", "ocpp.view_*", "accounts.view_organisation")
+_VIEW = (
+    "installations.view_*",
+    "tariffs.view_*",
+    "contracts.view_*",
+    "cards.view_*",
+    "charging.view_*",
+    "ocpp.view_*",
+    "billing.view_*",
+    "accounts.view_organisation",
+)
+_MONEY = ("tariffs.*", "contracts.*", "billing.*", "cards.assign_contract", "charging.correct_cdr")
 
 _TABLE: dict[str, tuple[str, ...]] = {
-    Role.OWNER: ("accounts.*", "notifications.*", "installations.*", "cards.*", "charging.*", "ocpp.*"),
+    Role.OWNER: (
+        "accounts.*",
+        "notifications.*",
+        "installations.*",
+        "tariffs.*",
+        "contracts.*",
+        "cards.*",
+        "charging.*",
+        "ocpp.*",
+        "billing.*",
+    ),
     Role.OPERATIONS: (
         *_VIEW,
         "accounts.view_*",
@@ -83,7 +107,14 @@ _TABLE: dict[str, tuple[str, ...]] = {
         "installations.command_chargingstation",
         "ocpp.adopt_handshakerefusal",
     ),
-    Role.FINANCE: (*_VIEW, "accounts.view_*", "charging.repair_session"),
+    Role.FINANCE: (
+        *_VIEW,
+        *_MONEY,
+        "accounts.view_*",
+        "accounts.change_seller",
+        "accounts.*_sellerregistration",
+        "charging.repair_session",
+    ),
     Role.SUPPORT: (*_VIEW, "installations.command_chargingstation", "cards.change_token"),
     Role.VIEWER: _VIEW,
     Role.MANAGER: (
@@ -93,6 +124,9 @@ _TABLE: dict[str, tuple[str, ...]] = {
         "cards.block_token",
         "charging.view_session",
         "charging.view_reading",
+        "charging.view_cdr",
+        "contracts.view_*",
+        "billing.view_invoice",
         "accounts.view_organisation",
         "accounts.invite_membership",
     ),
@@ -101,10 +135,13 @@ _TABLE: dict[str, tuple[str, ...]] = {
         "cards.view_*",
         "charging.view_session",
         "charging.view_reading",
+        "charging.view_cdr",
+        "contracts.view_*",
+        "billing.view_invoice",
         "accounts.view_organisation",
     ),
     Role.ORG_VIEWER: ("installations.view_*", "charging.view_session", "charging.view_reading"),
-    Role.DRIVER: ("charging.view_session", "cards.view_token"),
+    Role.DRIVER: ("charging.view_session", "charging.view_cdr", "cards.view_token"),
 }
 
 

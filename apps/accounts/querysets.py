@@ -25,6 +25,11 @@ class SellerQuerySet(TenantQuerySet):
         return self.filter(archived_at=None)
 
 
+class RegistrationQuerySet(TenantQuerySet):
+    def in_force(self, day: dt.date) -> Self:
+        return self.filter(valid_from__lte=day).filter(Q(valid_to=None) | Q(valid_to__gte=day))
+
+
 class MembershipQuerySet(TenantQuerySet):
     def shared_with(self, actor: Actor) -> Q:
         return Q(organisation__in=actor.organisations)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from apps.accounts import permissions
-from apps.accounts.models import ApiKey, AuditEntry, Brand, Invitation, Membership, Operator, Organisation, User
+from apps.accounts.models import ApiKey, AuditEntry, Brand, Invitation, Membership, Operator, Organisation, Seller, User
 from apps.accounts.permissions import Role
 from apps.core.actor import ANONYMOUS, Actor, Kind
 
@@ -36,6 +36,16 @@ def name_of_host(header: str) -> str:
     """The name in a Host header: without port, case and the dot of a full name."""
     name = header.rpartition(":")[0] if ":" in header else header
     return name.lower().rstrip(".")
+
+
+def default_seller(operator_id: int | None) -> Seller | None:
+    """The seller of record where nothing else is said."""
+    found: Seller | None = (
+        Seller.objects.unscoped("one operator's, named by its id")
+        .filter(operator_id=operator_id, is_default=True)
+        .first()
+    )
+    return found
 
 
 def brand_of_host(host: str) -> Brand | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 
 from django.db import models
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Organisation, User
 from apps.cards import uid as uids
-from apps.cards.querysets import TokenQuerySet
+from apps.cards.querysets import TokenContractQuerySet, TokenQuerySet
+from apps.contracts.models import Contract
 from apps.core.models import PublicIdModel, TenantModel, known
 
 
@@ -70,7 +72,11 @@ class Token(PublicIdModel, TenantModel):
     class Meta(TenantModel.Meta):
         verbose_name = _("card")
         verbose_name_plural = _("cards")
-        permissions = [("order_token", "Can order cards"), ("block_token", "Can block cards")]
+        permissions = [
+            ("order_token", "Can order cards"),
+            ("block_token", "Can block cards"),
+            ("assign_contract", "Can bind cards to contracts"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["operator", "uid"],
@@ -92,3 +98,31 @@ class Token(PublicIdModel, TenantModel):
 
     def is_expired(self, now: dt.datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+
+class TokenContract(TenantModel):
+    """Which contract a token charges on, by period: local dates, both in. Two of one token never overlap, which the
+    database enforces. Only the end of a period changes; what was charged in it stays what it was."""
+
+    token = models.ForeignKey(Token, on_delete=models.PROTECT, related_name="contracts", verbose_name=_("card"))
+    contract = models.ForeignKey(Contract, on_delete=models.PROTECT, related_name="tokens", verbose_name=_("contract"))
+    valid_from = models.DateField(_("valid from"))
+    valid_to = models.DateField(_("valid to"), null=True, blank=True, help_text=_("Its last day."))
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    objects = TokenContractQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("contract of a card")
+        verbose_name_plural = _("contracts of cards")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(valid_to=None) | Q(valid_to__gte=F("valid_from")),
+                name="token_contract_ends_after_start",
+                violation_error_message=_("It would end before it starts."),
+            )
+        ]
+        indexes = [models.Index(fields=["token", "valid_from"], name="token_contract_token")]
+
+    def __str__(self) -> str:
+        return f"{self.token}: {self.contract}"

@@ -19,3 +19,13 @@ class TokenQuerySet(TenantQuerySet):
 
     def usable(self, now: dt.datetime) -> Self:
         return self.filter(state="active").filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class TokenContractQuerySet(TenantQuerySet):
+    """Seen by those who see the token."""
+
+    def shared_with(self, actor: Actor) -> Q:
+        return Q(token__organisation__in=frozenset(actor.organisations) - actor.driver_of)
+
+    def in_force(self, day: dt.date) -> Self:
+        return self.filter(valid_from__lte=day).filter(Q(valid_to=None) | Q(valid_to__gte=day))

@@ -49,3 +49,22 @@ class ReviewItemQuerySet(TenantQuerySet):
 
     def open(self) -> Self:
         return self.filter(state="open")
+
+
+class CdrQuerySet(TenantQuerySet):
+    """A price is seen by those who pay and by the driver, not by the host of the place."""
+
+    path = ""
+
+    def shared_with(self, actor: Actor) -> Q:
+        payers = Q(**{f"{self.path}organisation__in": frozenset(actor.organisations) - actor.driver_of})
+        driver = {f"{self.path}holder": actor.user_id, f"{self.path}organisation__in": actor.driver_of}
+        return payers | Q(**driver)
+
+    def standing(self) -> Self:
+        """CDRs that no credit took back."""
+        return self.filter(kind="cdr", credit=None)
+
+
+class RatedItemQuerySet(CdrQuerySet):
+    path = "cdr__"

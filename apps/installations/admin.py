@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.selectors import default_seller
 from apps.core.admin import (
     DropdownFilter,
     ModelAdmin,
@@ -146,6 +147,10 @@ class LocationAdmin(CsvButtons, ModelAdmin):
             },
         ),
     )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        seller = default_seller(request.actor.operator_id)
+        return {"seller": seller.pk if seller is not None else None} | super().get_changeform_initial_data(request)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Location]:
         in_use = Count("stations", filter=Q(stations__archived_at=None))

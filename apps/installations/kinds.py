@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Organisation, Seller
+from apps.accounts.selectors import default_seller
 from apps.core.actor import Actor
 from apps.installations import services
 from apps.installations.imports import (
@@ -40,6 +41,7 @@ class _Places:
     locations: dict[str, Location]
     hosts: dict[str, Organisation]
     sellers: dict[str, Seller]
+    default_seller: Seller | None
 
 
 _PLACE_TEXTS = ("name", "street", "postal_code", "city", "country", "time_zone")
@@ -52,6 +54,7 @@ def _load_places(actor: Actor, rows: list[Row]) -> _Places:
         locations=by_name(found.filter(lower__in=names).select_related("host", "seller"), "name"),
         hosts=by_name(Organisation.objects.visible_to(actor).filter(archived_at=None), "name"),
         sellers=by_name(Seller.objects.visible_to(actor), "legal_name"),
+        default_seller=default_seller(actor.operator_id),
     )
 
 
@@ -76,6 +79,8 @@ def _judge_place(known: _Places, row: Row) -> Verdict:
     if reasons:
         return refuse(key, *reasons)
     location = known.locations.get(key.lower())
+    if location is None:
+        values.setdefault("seller", known.default_seller)
     return judge_fields(key, location or Location(), values, new=location is None)
 
 
@@ -92,7 +97,7 @@ def _export_places(actor: Actor) -> Iterator[list[Any]]:
         yield [
             *(one.name, one.street, one.postal_code, one.city, one.country, one.time_zone, one.latitude, one.longitude),
             *("yes" if one.publish else "no", one.host.name if one.host else ""),
-            *(one.seller.legal_name if one.seller else "", one.unknown_cards),
+            *(one.seller.legal_name, one.unknown_cards),
         ]
 
 
@@ -111,7 +116,7 @@ LOCATIONS = offer(
             Column("longitude"),
             Column("publish", False, gettext_lazy("yes or no")),
             Column("host", False, gettext_lazy("Name of an organisation")),
-            Column("seller", False, gettext_lazy("Legal name of a seller")),
+            Column("seller", False, gettext_lazy("Legal name of a seller; empty: the default one")),
             Column("unknown_cards", False, gettext_lazy("refuse, accept_free or accept_review")),
         ),
         permissions=("installations.add_location", "installations.change_location"),

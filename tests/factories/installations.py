@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import factory
 
+from apps.accounts.models import Seller
 from apps.installations.models import EVSE, ChargingStation, Connector, ConnectorState, Location, StationState
-from tests.factories.accounts import TenantFactory
+from tests.factories.accounts import SellerFactory, TenantFactory
 
 
 class LocationFactory(TenantFactory):
@@ -14,6 +15,11 @@ class LocationFactory(TenantFactory):
 
     class Meta:
         model = Location
+
+    @factory.lazy_attribute
+    def seller(self):
+        known = Seller.everything.filter(operator=self.operator, is_default=True).first()
+        return known or SellerFactory(operator=self.operator, is_default=True)
 
 
 class StationFactory(TenantFactory):

@@ -65,7 +65,11 @@ class Location(PublicIdModel, ArchivableModel, TenantModel):
         Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="locations", verbose_name=_("host")
     )
     seller = models.ForeignKey(
-        Seller, on_delete=models.PROTECT, null=True, blank=True, related_name="locations", verbose_name=_("seller")
+        Seller,
+        on_delete=models.PROTECT,
+        related_name="locations",
+        verbose_name=_("seller"),
+        help_text=_("Who sells what is charged here: its VAT registration and name are on the invoices."),
     )
     unknown_cards = models.CharField(
         _("unknown cards"), max_length=20, choices=UnknownCardPolicy.choices, default=UnknownCardPolicy.REFUSE

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from apps.accounts.selectors import default_seller
 from apps.accounts.services import record_audit
 from apps.core import live
 from apps.core.actor import Actor
@@ -52,8 +53,10 @@ class ConnectorSpec:
 
 
 def create_location(*, actor: Actor, name: str, street: str, city: str, country: str, **fields: Any) -> Location:
-    """Make a location; `fields` are further columns of it. Raises ValidationError, PermissionDenied."""
+    """Make a location; `fields` are further columns of it, the operator's default seller stands in for a missing one.
+    Raises ValidationError, PermissionDenied."""
     operator_id = require(actor, "installations.add_location")
+    fields.setdefault("seller", default_seller(operator_id))
     location = Location(operator_id=operator_id, name=name, street=street, city=city, country=country, **fields)
     with transaction.atomic():
         _save_new(location)

@@ -65,6 +65,7 @@ class AuthorisationReason(models.TextChoices):
     LOST = "lost", _("The card was reported lost.")
     EXPIRED = "expired", _("The card's date has passed.")
     CONCURRENT = "concurrent", _("The card charges at another connector.")
+    NO_CONTRACT = "no_contract", _("No contract covers the card today.")
     REMOTE = "remote", _("The back office started this session.")
     FAILED = "failed", _("The request could not be decided; it was refused.")
 
@@ -280,6 +281,7 @@ class ReviewCode(models.TextChoices):
     QUARANTINE = "quarantine", _("A message could not be stored as what it says; it is kept as it came.")
     FAILED = "failed", _("A message could not be understood; it was confirmed and kept.")
     REPLACED = "replaced", _("A new session began on the connector before this one ended.")
+    CDR_OUTDATED = "cdr_outdated", _("The session was changed after its CDR had been made.")
 
 
 class ReviewState(models.TextChoices):

@@ -1,0 +1,1 @@
+"""Who pays: parties, their billing accounts, and contracts whose terms change at a date."""

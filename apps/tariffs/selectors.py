@@ -1,0 +1,59 @@
+"""Reads across tariffs: which version holds, which VAT rates, what an example would cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+
+from apps.core.actor import Actor
+from apps.tariffs.models import Tariff, TariffVersion, VatRate
+from apps.tariffs.rating import Rating, Terms, Usage, rate
+
+
+def version_in_force(actor: Actor, tariff: Tariff, day: dt.date) -> TariffVersion | None:
+    """The version of a tariff that holds on a local date; None before its first one."""
+    found: TariffVersion | None = (
+        TariffVersion.objects.visible_to(actor).filter(tariff=tariff).in_force(day).select_related("tariff").first()
+    )
+    return found
+
+
+def draft_of(actor: Actor, tariff: Tariff) -> TariffVersion | None:
+    """The version that is being written."""
+    found: TariffVersion | None = (
+        TariffVersion.objects.visible_to(actor).filter(tariff=tariff, published_at=None).first()
+    )
+    return found
+
+
+def vat_rates(actor: Actor, *, country: str, day: dt.date) -> dict[str, Decimal]:
+    """Percent by VAT class, for a country on a local date. A class without a rate is not in it: that is no 0 %."""
+    rates: dict[str, Decimal] = {}
+    for rate_ in VatRate.objects.visible_to(actor).in_force(country=country, day=day):
+        rates.setdefault(rate_.vat_class, rate_.percent)
+    return rates
+
+
+def price_example(
+    terms: Terms,
+    *,
+    start: dt.datetime,
+    zone: str,
+    energy_wh: int,
+    charging_s: int,
+    parked_s: int,
+    vat: Mapping[str, Decimal],
+) -> Rating:
+    """What a session would cost that charges evenly from `start` and then stands there. Raises RatingError."""
+    full = start + dt.timedelta(seconds=charging_s)
+    usage = Usage(
+        started_at=start,
+        ended_at=full + dt.timedelta(seconds=parked_s),
+        meter_start=0,
+        meter_stop=energy_wh,
+        zone=zone,
+        readings=[(full, energy_wh)],
+        statuses=[(start, "Charging"), (full, "SuspendedEV")] if parked_s else [],
+    )
+    return rate(usage, terms, vat)

@@ -1,0 +1,123 @@
+"""Changes to tariffs and VAT rates. What is published is final: a change is a new version from a date."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from apps.accounts.services import record_audit
+from apps.core.actor import Actor, Kind
+from apps.tariffs import elements as ocpi
+from apps.tariffs import vat
+from apps.tariffs.elements import VatClass
+from apps.tariffs.models import Tariff, TariffVersion, VatRate
+
+
+def create_tariff(*, actor: Actor, name: str, currency: str) -> Tariff:
+    """An empty tariff. Raises ValidationError, PermissionDenied."""
+    if actor.operator_id is None or not actor.can("tariffs.add_tariff"):
+        raise PermissionDenied
+    tariff = Tariff(operator_id=actor.operator_id, name=name, currency=currency)
+    with transaction.atomic():
+        tariff.full_clean()
+        tariff.save(force_insert=True)
+        record_audit(actor=actor, action="tariff.created", target=tariff, after={"name": name, "currency": currency})
+    return tariff
+
+
+def save_draft(*, actor: Actor, tariff: Tariff, elements: list[Any], fee_after_minutes: int = 0) -> TariffVersion:
+    """Write the tariff's draft, the version after its last one. Raises ValidationError where the elements cannot be
+    read; what only forbids publishing them is not asked yet."""
+    if not actor.can("tariffs.change_tariff"):
+        raise PermissionDenied
+    ocpi.read(elements)
+    with transaction.atomic():
+        versions = _lock(actor, tariff)
+        draft: TariffVersion | None = versions.filter(published_at=None).first()
+        if draft is None:
+            last = versions.aggregate(last=Max("number"))["last"] or 0
+            draft = TariffVersion(operator_id=tariff.operator_id, tariff=tariff, number=last + 1)
+        before = {"elements": draft.elements, "fee_after_minutes": draft.fee_after_minutes}
+        draft.elements, draft.fee_after_minutes = elements, fee_after_minutes
+        draft.full_clean()
+        draft.save()
+        after = {"elements": elements, "fee_after_minutes": fee_after_minutes}
+        record_audit(actor=actor, action="tariff.draft_saved", target=draft, before=before, after=after)
+    return draft
+
+
+def publish_version(
+    *, actor: Actor, version: TariffVersion, valid_from: dt.date, today: dt.date, why: str
+) -> TariffVersion:
+    """Make a draft final, valid from a local date. It may lie in the past only for a tariff's first version: what was
+    charged by another one is priced already. Raises ValidationError, PermissionDenied."""
+    if not actor.can("tariffs.publish_tariff"):
+        raise PermissionDenied
+    if not why.strip():
+        raise ValidationError({"why": _("Say why: this is kept with your name.")})
+    with transaction.atomic():
+        versions = _lock(actor, version.tariff)
+        draft: TariffVersion | None = versions.filter(pk=version.pk, published_at=None).first()
+        if draft is None:
+            raise ValidationError(_("This version is published already."))
+        if valid_from < today and versions.published().exists():
+            raise ValidationError({"valid_from": _("A new version begins today at the earliest.")})
+        if faults := ocpi.faults_of_publication(ocpi.read(draft.elements)):
+            raise ValidationError(faults)
+        draft.valid_from, draft.published_at = valid_from, timezone.now()
+        draft.published_by_id = actor.user_id if actor.kind is Kind.SESSION else None
+        draft.sha256 = fingerprint(draft.elements)
+        draft.save()
+        after = {"valid_from": valid_from.isoformat(), "sha256": draft.sha256}
+        record_audit(actor=actor, action="tariff.published", target=draft, after=after, why=why.strip())
+    return draft
+
+
+def discard_draft(*, actor: Actor, version: TariffVersion) -> None:
+    """Throw a draft away; its number becomes free. Raises ValidationError where it is published."""
+    if not actor.can("tariffs.change_tariff"):
+        raise PermissionDenied
+    with transaction.atomic():
+        draft = _lock(actor, version.tariff).filter(pk=version.pk, published_at=None).first()
+        if draft is None:
+            raise ValidationError(_("This version is published already."))
+        record_audit(
+            actor=actor, action="tariff.draft_discarded", target=version.tariff, before={"elements": draft.elements}
+        )
+        draft.delete()
+
+
+def fingerprint(elements: list[Any]) -> str:
+    """SHA-256 of the canonical JSON: by it, anybody can prove which prices were meant."""
+    return hashlib.sha256(orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def add_statutory_rates(*, operator_id: int) -> int:
+    """Give an operator the standard VAT rates of `vat.STANDARD` that it lacks. Returns how many."""
+    rows = [
+        VatRate(
+            operator_id=operator_id,
+            country=country,
+            vat_class=VatClass.STANDARD,
+            percent=Decimal(percent),
+            valid_from=dt.date.fromisoformat(since),
+        )
+        for country, rates in vat.STANDARD.items()
+        for since, percent in rates
+    ]
+    return len(VatRate.objects.bulk_create(rows, ignore_conflicts=True))
+
+
+def _lock(actor: Actor, tariff: Tariff) -> Any:
+    """The tariff's versions, with the tariff locked: two who publish at once wait for each other."""
+    Tariff.objects.visible_to(actor).select_for_update(no_key=True).get(pk=tariff.pk)
+    return TariffVersion.objects.visible_to(actor).filter(tariff=tariff).select_related("tariff")
