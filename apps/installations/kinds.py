@@ -58,13 +58,16 @@ def _load_places(actor: Actor, rows: list[Row]) -> _Places:
     )
 
 
+def _place_texts(row: Row) -> dict[str, Any]:
+    texts = given(row, *_PLACE_TEXTS)
+    return texts | {"country": texts["country"].upper()} if "country" in texts else texts
+
+
 def _judge_place(known: _Places, row: Row) -> Verdict:
     key, reasons = row.get("name", ""), list[str]()
     if not key:
         return refuse("", _("The name is missing."))
-    values: dict[str, Any] = given(row, *_PLACE_TEXTS)
-    if "country" in values:
-        values["country"] = values["country"].upper()
+    values: dict[str, Any] = _place_texts(row)
     if values.get("time_zone", "UTC") not in available_timezones():
         reasons.append(NOT_KNOWN % {"column": "time_zone", "value": values["time_zone"]})
     for name in given(row, "latitude", "longitude"):
@@ -80,8 +83,8 @@ def _judge_place(known: _Places, row: Row) -> Verdict:
         return refuse(key, *reasons)
     location = known.locations.get(key.lower())
     if location is None:
-        values.setdefault("seller", known.default_seller)
-    return judge_fields(key, location or Location(), values, new=location is None)
+        return judge_fields(key, Location(), {"seller": known.default_seller} | values, new=True)
+    return judge_fields(key, location, values, new=False)
 
 
 def _write_place(actor: Actor, verdict: Verdict) -> None:
