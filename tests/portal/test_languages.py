@@ -12,7 +12,7 @@ from django.conf import settings
 ROOT = Path(settings.BASE_DIR)
 FACES = ["base.html", "429.html", "account", "allauth", "mail", "parts", "portal"]
 MODULES = [
-    *sorted((ROOT / "apps/portal").glob("*.py")),
+    *sorted((ROOT / "apps/portal").rglob("*.py")),
     *(ROOT / f"apps/accounts/{name}.py" for name in ("adapters", "forms", "logos", "services", "views")),
     ROOT / "apps/core/templatetags/parts.py",
     ROOT / "apps/charging/curve.py",

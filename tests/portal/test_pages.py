@@ -287,7 +287,7 @@ def test_a_failure_is_told_in_plain_words(manager, ours, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("apps.portal.views.selectors.overview", fail)
+    monkeypatch.setattr("apps.portal.views.places.selectors.overview", fail)
     manager.raise_request_exception = False
     page = manager.get("/", headers=HOST)
     assert page.status_code == 500

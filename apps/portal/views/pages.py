@@ -1,0 +1,131 @@
+"""What the portal's views share: who may, lists, questions before a step, live parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+from django_filters import FilterSet
+from django_tables2 import RequestConfig
+
+from apps.accounts.selectors import manages_people
+from apps.core import live
+from apps.core.actor import Actor
+from apps.core.csv import csv_response
+from apps.core.tables import RowTable
+from apps.portal.forms import WhyForm
+
+PER_PAGE = 25
+
+View = Callable[..., HttpResponseBase]
+
+
+def page_for(permission: str | Callable[[Actor], bool], *, form: bool = False) -> Callable[[View], View]:
+    """A page for whoever holds `permission` somewhere on this host, or whom it says yes to.
+
+    Nobody signed in: to the sign-in page; else 404. With a `form` it also takes POST.
+    """
+
+    def allows(actor: Actor) -> bool:
+        return permission(actor) if callable(permission) else permission in actor.all_permissions
+
+    def decorate(view: View) -> View:
+        @never_cache
+        @require_http_methods(["GET", "HEAD", "POST"] if form else ["GET", "HEAD"])
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            if not allows(request.actor):
+                raise Http404(str(permission))
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def confirm(
+    request: HttpRequest,
+    act: Callable[[str], object],
+    *,
+    title: str,
+    subject: str,
+    detail: str,
+    consequence: str,
+    button: str,
+    done: str,
+    here: str,
+    back: str,
+    crumb: str,
+    then: str = "",
+    danger: bool = False,
+) -> HttpResponseBase:
+    """Say what will happen and to whom, in `danger` ask why; after the button, `act(why)` once and `back`, or `then`.
+
+    `crumb` is what the page to go back to is called; `here` is its place in the navigation.
+    """
+    form = (WhyForm if danger else Form)(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            act(form.cleaned_data.get("why", ""))
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        else:
+            messages.success(request, done)
+            return redirect(then or back)
+    context = {
+        "form": form,
+        "title": title,
+        "subject": subject,
+        "detail": detail,
+        "consequence": consequence,
+        "button": button,
+        "back": reverse(back),
+        "crumb": crumb,
+        "danger": danger,
+    }
+    return show_page(request, "portal/confirm.html", here, context)
+
+
+def list_page(
+    request: HttpRequest,
+    name: str,
+    table: RowTable,
+    chosen: FilterSet,
+    *,
+    template: str = "portal/list.html",
+    **more: Any,
+) -> HttpResponseBase:
+    """One page of a list, or with `?export=csv` all that its filters let through."""
+    RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
+    if request.GET.get("export") == "csv":
+        return csv_response(name, table.export_rows())
+    return show_page(request, template, name, {"table": table, "filter": chosen, **more, **live_parts(request)})
+
+
+def live_parts(request: HttpRequest, *topics: str) -> dict[str, Any]:
+    """What a template's live parts listen to: these topics, or the operator as a whole."""
+    wanted = list(topics) or [f"operator.{request.actor.operator_id}"]
+    return {"live_topics": " ".join(wanted), "live_token": live.sign(wanted, request.actor)}
+
+
+def show_page(request: HttpRequest, template: str, here: str, context: dict[str, Any]) -> HttpResponseBase:
+    """A page of the portal with its navigation, in which `here` is the place."""
+    held = request.actor.all_permissions
+    sees = {
+        "installations": "installations.view_location" in held,
+        "sessions": "charging.view_session" in held,
+        "people": manages_people(request.actor),
+    }
+    return render(request, template, {**context, "here": here, "sees": sees})
