@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from babel.numbers import format_currency
 from django import template
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.timesince import timesince
+from django.utils.translation import get_language, to_locale
 from django.utils.translation import gettext as _
 
 register = template.Library()
@@ -49,6 +51,14 @@ def kwh(wh: int | None) -> str:
 def kw(watts: int | None) -> str:
     """W → "11.04 kW" in the page's language."""
     return UNKNOWN if watts is None else f"{_kilo(watts)} kW"
+
+
+@register.filter
+def money(amount: Decimal | None, currency: str) -> str:
+    """An amount → "12,34 €" in the page's language, with the currency's own places."""
+    if amount is None:
+        return UNKNOWN
+    return str(format_currency(amount, currency, locale=to_locale(get_language() or "en")))
 
 
 @register.filter
