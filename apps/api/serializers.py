@@ -125,6 +125,7 @@ class StationLiveSerializer(serializers.Serializer):
 
 class TokenSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="public_id", read_only=True)
+    uid = serializers.CharField(max_length=36, allow_null=True, help_text="Null while an ordered card is not sent.")
     organisation = VisibleField(Organisation, required=False, allow_null=True)
     type = serializers.ChoiceField(TokenType.choices, default=TokenType.RFID)
 

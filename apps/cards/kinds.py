@@ -82,7 +82,7 @@ def _write(actor: Actor, verdict: Verdict) -> None:
 
 
 def _export(actor: Actor) -> Iterator[list[Any]]:
-    rows = Token.objects.visible_to(actor).select_related("organisation", "holder").order_by("uid")
+    rows = Token.objects.visible_to(actor).exclude(uid=None).select_related("organisation", "holder").order_by("uid")
     for one in rows.iterator(chunk_size=500):
         yield [
             *(one.uid, one.label, one.visual_number, one.organisation.name if one.organisation else ""),

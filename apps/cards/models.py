@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Organisation, User
 from apps.cards import uid as uids
-from apps.cards.querysets import TokenContractQuerySet, TokenQuerySet
+from apps.cards.querysets import CardOrderQuerySet, TokenContractQuerySet, TokenQuerySet
 from apps.contracts.models import Contract
 from apps.core.models import PublicIdModel, TenantModel, known
 
@@ -40,12 +42,42 @@ class TokenType(models.TextChoices):
     OTHER = "OTHER", _("other")
 
 
+# States in which the UID may be unknown still: it is read when the card is sent.
+WITHOUT_UID = frozenset({TokenState.ORDERED, TokenState.BLOCKED, TokenState.LOST})
+
+
+class CardOrder(PublicIdModel, TenantModel):
+    """Cards that an organisation ordered together, and where they go. Its cards say how far each of them is."""
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, related_name="card_orders", verbose_name=_("organisation")
+    )
+    address = models.TextField(_("delivery address"), max_length=500)
+    ordered_at = models.DateTimeField(_("ordered at"), auto_now_add=True)
+    ordered_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", editable=False, verbose_name=_("ordered by")
+    )
+
+    objects = CardOrderQuerySet.as_manager()
+
+    class Meta(TenantModel.Meta):
+        verbose_name = _("card order")
+        verbose_name_plural = _("card orders")
+
+    def __str__(self) -> str:
+        words = {"number": self.pk or 0, "organisation": self.organisation}
+        return gettext("Order %(number)d of %(organisation)s") % words
+
+
 class Token(PublicIdModel, TenantModel):
-    """A card (or app id). `uid` is kept in its normal form; `organisation` owns it, `holder` drives with it."""
+    """A card (or app id). `uid` is kept in its normal form, and None until an ordered card is sent; `organisation`
+    owns it, `holder` drives with it."""
 
     State = TokenState
 
-    uid = models.CharField(_("UID"), max_length=36, help_text=_("As printed; separators and case do not matter."))
+    uid = models.CharField(
+        _("UID"), max_length=36, null=True, blank=True, help_text=_("As printed; separators and case do not matter.")
+    )
     byte_order = models.CharField(
         _("byte order"), max_length=12, choices=ByteOrder.choices, default=ByteOrder.AS_PRINTED
     )
@@ -65,6 +97,15 @@ class Token(PublicIdModel, TenantModel):
     )
     state = models.CharField(_("state"), max_length=12, choices=TokenState.choices, default=TokenState.ACTIVE)
     expires_at = models.DateTimeField(_("valid until"), null=True, blank=True)
+    order = models.ForeignKey(
+        CardOrder,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="tokens",
+        editable=False,
+        verbose_name=_("card order"),
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
     objects = TokenQuerySet.as_manager()
@@ -83,6 +124,9 @@ class Token(PublicIdModel, TenantModel):
                 name="token_uid_once",
                 violation_error_message=_("There is a card with this UID already."),
             ),
+            models.CheckConstraint(
+                condition=Q(uid__isnull=False) | Q(state__in=sorted(WITHOUT_UID)), name="token_uid_unless_ordered"
+            ),
             models.CheckConstraint(condition=known("state", TokenState), name="token_state"),
             models.CheckConstraint(condition=known("byte_order", ByteOrder), name="token_byte_order"),
             models.CheckConstraint(condition=known("type", TokenType), name="token_type"),
@@ -90,11 +134,13 @@ class Token(PublicIdModel, TenantModel):
         indexes = [models.Index(fields=["organisation"], name="token_organisation")]
 
     def __str__(self) -> str:
-        return self.label or self.visual_number or self.uid
+        return self.label or self.visual_number or self.uid or gettext("card without a name")
 
     def clean(self) -> None:
-        self.uid = uids.normalise(self.uid)
+        self.uid = (uids.normalise(self.uid) if self.uid else "") or None
         super().clean()
+        if self.uid is None and self.state not in WITHOUT_UID:
+            raise ValidationError({"uid": _("The UID is missing.")})
 
     def is_expired(self, now: dt.datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -21,6 +21,13 @@ class TokenQuerySet(TenantQuerySet):
         return self.filter(state="active").filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
 
+class CardOrderQuerySet(TenantQuerySet):
+    """Seen by those who see all of the organisation's cards."""
+
+    def shared_with(self, actor: Actor) -> Q:
+        return Q(organisation__in=frozenset(actor.organisations) - actor.driver_of)
+
+
 class TokenContractQuerySet(TenantQuerySet):
     """Seen by those who see the token."""
 
