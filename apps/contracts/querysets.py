@@ -34,7 +34,11 @@ class ContractQuerySet(_OfOrganisation):
     path = "account__party__"
 
     def running_on(self, day: dt.date) -> Self:
-        return self.filter(starts_on__lte=day).filter(Q(ends_on=None) | Q(ends_on__gte=day))
+        return self.filter(starts_on__lte=day).ends_after(day)
+
+    def ends_after(self, day: dt.date) -> Self:
+        """Those that are not over on this day, also where they have not begun."""
+        return self.filter(Q(ends_on=None) | Q(ends_on__gte=day))
 
 
 class ContractVersionQuerySet(_OfOrganisation):

@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from apps.core.actor import Actor
 from apps.tariffs.models import Tariff, TariffVersion, VatRate
 from apps.tariffs.rating import Rating, Terms, Usage, rate
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A version that holds from its date to a last day (None: no end), of a tariff or of what else has such versions.
+    `holds` is false where another of the same date replaced it: the higher number counts."""
+
+    version: Any
+    until: dt.date | None
+    holds: bool
+
+    def state(self, today: dt.date) -> str:
+        """replaced, past, present or future."""
+        if not self.holds:
+            return "replaced"
+        if self.version.valid_from is not None and self.version.valid_from > today:
+            return "future"
+        return "past" if self.until is not None and self.until < today else "present"
+
+
+def spans_of(versions: Iterable[Any], *, until: dt.date | None = None) -> list[Span]:
+    """Versions with a date and the period in which each holds, the latest first. The last one holds `until`."""
+    spans: list[Span] = []
+    dated = [(one.valid_from, one.number, one) for one in versions if one.valid_from is not None]
+    later: dt.date | None = None
+    for first, _number, version in sorted(dated, key=lambda one: one[:2], reverse=True):
+        spans.append(Span(version, until, first != later and (until is None or first <= until)))
+        if first != later:
+            later, before = first, first - dt.timedelta(days=1)
+            until = before if until is None else min(before, until)
+    return spans
 
 
 def version_in_force(actor: Actor, tariff: Tariff, day: dt.date) -> TariffVersion | None:
