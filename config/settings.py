@@ -78,6 +78,8 @@ INSTALLED_APPS = [
     "apps.cards",
     "apps.charging",
     "apps.ocpp",
+    "apps.billing",
+    "apps.reports",
     "apps.backoffice",
     "apps.portal",
     "apps.api",
