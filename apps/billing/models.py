@@ -76,6 +76,7 @@ class BillingRun(PublicIdModel, TenantModel):
     """All that is billable for a month by a cut-off. What comes later goes to the next run.
 
     `done` of `total` are accounts while it is drafted, invoices while it is finalised; `problems` are stopped drafts.
+    Drafts from before `began_at` are those of an earlier drafting; `moved_at` shows whether a task is at work.
     """
 
     State = RunState
@@ -91,6 +92,8 @@ class BillingRun(PublicIdModel, TenantModel):
     created_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, related_name="+", editable=False, verbose_name=_("created by")
     )
+    began_at = models.DateTimeField(_("this drafting began at"))
+    moved_at = models.DateTimeField(_("last moved at"))
     finalised_at = models.DateTimeField(_("finalised at"), null=True)
 
     objects = BillingRunQuerySet.as_manager()
@@ -129,7 +132,6 @@ class Problem(models.TextChoices):
     NO_REGISTRATION = "no_registration", _("%(seller)s has no VAT registration in %(country)s on %(day)s.")
     NO_TAX_ID = "no_tax_id", _("%(seller)s has neither a VAT id nor a tax number; an invoice must show one.")
     NO_SELLER_ADDRESS = "no_seller_address", _("The address of %(seller)s is incomplete; an invoice must show it.")
-    NO_BUYER_ADDRESS = "no_buyer_address", _("The address of %(account)s is incomplete; an invoice must show it.")
     NO_VAT_RATE = "no_vat_rate", _("There is no VAT rate for %(country)s on %(day)s.")
     CURRENCY = "currency", _("Contract %(contract)s is in %(expected)s, its lines are in %(found)s.")
     REVIEW = "review", _("A doubt about the session of %(day)s at %(place)s is open.")
