@@ -20,20 +20,27 @@ def uid_of(number: int) -> str:
 
 
 def make(count: int) -> None:
-    from apps.accounts.models import Operator
-    from apps.cards.models import Token, TokenState
+    from apps.accounts.models import Operator, Seller
+    from apps.cards.models import Token, TokenContract, TokenState
     from apps.core.actor import Actor
     from apps.installations.models import EVSE, ChargingStation, Connector, ConnectorState, StationState
     from apps.installations.services import create_location
     from apps.ocpp import keys
     from apps.ocpp.models import OperatorKey, StationKey
+    from tests.factories.contracts import LONG_AGO, create_contract
 
     operator = Operator.objects.create(name="Bench", slug="bench")
     actor = Actor.system(operator)
+    Seller.objects.create(operator=operator, legal_name="Bench", country="DE", is_default=True)
     location = create_location(actor=actor, name="Bench", street="Bench 1", city="Bench", country="DE")
     OperatorKey.objects.create(operator=operator, key=URL_KEY)
-    Token.objects.bulk_create(
+    tokens = Token.objects.bulk_create(
         (Token(operator=operator, uid=uid_of(number), state=TokenState.ACTIVE) for number in range(count)),
+        batch_size=1000,
+    )
+    contract = create_contract(operator)
+    TokenContract.objects.bulk_create(
+        (TokenContract(operator=operator, token=one, contract=contract, valid_from=LONG_AGO) for one in tokens),
         batch_size=1000,
     )
     stations = ChargingStation.objects.bulk_create(

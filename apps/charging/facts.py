@@ -130,6 +130,8 @@ class Message:
 
 @dataclass(slots=True)
 class TokenFacts:
+    """A card. `contracts` are the periods in which one covers it, local dates, both in; None is without end."""
+
     id: int
     uid: str
     state: str
@@ -137,6 +139,10 @@ class TokenFacts:
     organisation_id: int | None
     holder_id: int | None
     byte_order: str
+    contracts: list[tuple[dt.date, dt.date | None]] = field(default_factory=list)
+
+    def has_contract(self, day: dt.date) -> bool:
+        return any(first <= day and (last is None or day <= last) for first, last in self.contracts)
 
 
 @dataclass(slots=True, eq=False)

@@ -30,9 +30,14 @@ from apps.core import bulk, events
 from apps.installations import store as installations
 from apps.installations.status import Booted, StatusReported
 
+# A row for each contract of a card, or one without.
 _TOKENS = """
-SELECT operator_id, id, uid, state, expires_at, organisation_id, holder_id, byte_order
-  FROM cards_token WHERE operator_id = ANY(%s::bigint[]) AND uid = ANY(%s::text[])"""
+SELECT t.operator_id, t.id, t.uid, t.state, t.expires_at, t.organisation_id, t.holder_id, t.byte_order,
+       b.valid_from, b.valid_to, c.starts_on, c.ends_on
+  FROM cards_token t
+  LEFT JOIN cards_tokencontract b ON b.token_id = t.id
+  LEFT JOIN contracts_contract c ON c.id = b.contract_id
+ WHERE t.operator_id = ANY(%s::bigint[]) AND t.uid = ANY(%s::text[])"""
 
 # Columns of a session that a message may set after the start, and those that the start alone sets.
 _MUTABLE = {
@@ -273,10 +278,14 @@ def load_facts(
 
 
 def _load_tokens(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted) -> None:
-    for operator_id, pk, uid, state, expires_at, *rest in bulk.fetch_rows(
+    for operator_id, pk, uid, state, expires_at, *rest, bound, unbound, starts, ends in bulk.fetch_rows(
         connection, _TOKENS, sorted(wanted.operators), sorted(wanted.uids)
     ):
-        facts.tokens[operator_id, uid] = TokenFacts(pk, uid, state, bulk.aware(expires_at), *rest)
+        token = facts.tokens.get((operator_id, uid))
+        if token is None:
+            token = facts.tokens[operator_id, uid] = TokenFacts(pk, uid, state, bulk.aware(expires_at), *rest)
+        if bound is not None:
+            token.contracts.append((max(bound, starts), min(filter(None, (unbound, ends)), default=None)))
 
 
 def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted) -> list[SessionFacts]:

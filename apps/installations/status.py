@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 MAX_CONNECTOR = 99  # a higher number is a broken message, not a plug
 STATION = 0  # connector number 0 is the station itself (OCPP 1.6 section 4.9)
@@ -57,9 +58,14 @@ class StationFacts:
     location_id: int
     host_id: int | None
     unknown_cards: str
+    time_zone: str
     clock_offset_s: float | None
     booted_at: dt.datetime | None
     connectors: dict[int, ConnectorFacts] = field(default_factory=dict)
+
+    def day(self, moment: dt.datetime) -> dt.date:
+        """The date on the clock of its place."""
+        return moment.astimezone(ZoneInfo(self.time_zone)).date()
 
 
 @dataclass(slots=True, frozen=True)

@@ -88,7 +88,13 @@ class World(Charger):
             }
             values = {"unknown_cards": "refuse", "clock_offset_s": None, "booted_at": None} | station
             self.facts.stations[pk] = StationFacts(
-                id=pk, operator_id=OPERATOR, location_id=1, host_id=None, connectors=connectors, **values
+                id=pk,
+                operator_id=OPERATOR,
+                location_id=1,
+                host_id=None,
+                time_zone="Europe/Berlin",
+                connectors=connectors,
+                **values,
             )
         self.add_card(CARD)
         self.readings: dict[tuple[Any, ...], ReadingRow] = {}
@@ -98,7 +104,7 @@ class World(Charger):
 
     def add_card(self, uid: str, **values: Any) -> TokenFacts:
         card: dict[str, Any] = {"state": "active", "expires_at": None, "organisation_id": None, "holder_id": None}
-        card |= {"byte_order": "as_printed"} | values
+        card |= {"byte_order": "as_printed", "contracts": [(dt.date.min, None)]} | values
         token = TokenFacts(id=len(self.facts.tokens) + 1, uid=uid, **card)
         self.facts.tokens[OPERATOR, uid] = token
         return token

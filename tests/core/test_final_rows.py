@@ -46,6 +46,7 @@ def test_a_contract_s_version_is_final(ours):
 )
 def test_a_card_has_one_contract_a_day(ours, first, last, fits):
     contract = make_contract(ours, bind=False)
+    TokenContract.everything.filter(token=ours.token).delete()
 
     def bind(since: int, until: int | None) -> TokenContract:
         until_day = None if until is None else DAY + dt.timedelta(days=until)
@@ -67,6 +68,7 @@ def test_a_card_has_one_contract_a_day(ours, first, last, fits):
 
 def test_an_end_may_move_until_the_next_period(ours):
     contract = make_contract(ours, bind=False)
+    TokenContract.everything.filter(token=ours.token).delete()
     rows = [
         TokenContract.everything.create(
             operator=ours.operator, token=ours.token, contract=contract, valid_from=since, valid_to=until

@@ -32,24 +32,28 @@ def published_version(operator: Operator, elements: list | None = None, **given)
     )
 
 
-def make_contract(tenant, *, bind: bool = True, elements: list | None = None, base_fee: str = "0", **given) -> Contract:
-    """A contract of the tenant's fleet since 2024, with VAT for Germany; the tenant's card is bound to it."""
-    operator, number = tenant.operator, next(_numbers)
-    given = {"currency": "EUR", "starts_on": LONG_AGO, **given}
-    version = published_version(operator, elements, currency=given["currency"])
-    party = Party.everything.create(operator=operator, name=f"{tenant.fleet} {number}", organisation=tenant.fleet)
-    account = BillingAccount.everything.create(
-        operator=operator,
-        party=party,
-        number=f"K{number:05}",
-        name=party.name,
-        street="Quay 7",
-        postal_code="20457",
-        city="Hamburg",
-        country="DE",
-        email=f"invoices{number}@{operator.slug}.example",
-    )
-    contract = Contract.everything.create(operator=operator, account=account, number=f"V{number:05}", **given)
+def standing_contract(operator: Operator) -> Contract:
+    """The contract that every card of an operator has unless a test says otherwise: enough to charge on, and nothing
+    in it is final, so that a test that commits can be taken back."""
+    known = Contract.everything.filter(operator=operator).order_by("pk").first()
+    return known or _contract(operator, None, currency="EUR", starts_on=LONG_AGO)
+
+
+def make_contract(tenant, *, bind: bool = True, **given) -> Contract:
+    """Another contract of the tenant's fleet, to which its card moves."""
+    contract = create_contract(tenant.operator, organisation=tenant.fleet, **given)
+    if bind:
+        TokenContract.everything.filter(token=tenant.token).delete()
+        bind_card(tenant.token, contract)
+    return contract
+
+
+def create_contract(
+    operator: Operator, *, organisation=None, elements: list | None = None, base_fee: str = "0", **given
+) -> Contract:
+    """A contract since 2024 with party, account and tariff, and VAT for Germany."""
+    contract = _contract(operator, organisation, **{"currency": "EUR", "starts_on": LONG_AGO, **given})
+    version = published_version(operator, elements, currency=contract.currency)
     ContractVersion.everything.create(
         operator=operator,
         contract=contract,
@@ -61,9 +65,24 @@ def make_contract(tenant, *, bind: bool = True, elements: list | None = None, ba
     VatRate.everything.get_or_create(
         operator=operator, country="DE", vat_class="standard", valid_from=LONG_AGO, defaults={"percent": Decimal(19)}
     )
-    if bind:
-        bind_card(tenant.token, contract)
     return contract
+
+
+def _contract(operator: Operator, organisation, **given) -> Contract:
+    number = next(_numbers)
+    party = Party.everything.create(operator=operator, name=f"{operator} customer {number}", organisation=organisation)
+    account = BillingAccount.everything.create(
+        operator=operator,
+        party=party,
+        number=f"K{number:05}",
+        name=party.name,
+        street="Quay 7",
+        postal_code="20457",
+        city="Hamburg",
+        country="DE",
+        email=f"invoices{number}@{operator.slug}.example",
+    )
+    return Contract.everything.create(operator=operator, account=account, number=f"V{number:05}", **given)
 
 
 def bind_card(token: Token, contract: Contract, valid_from: dt.date = LONG_AGO, valid_to: dt.date | None = None):

@@ -43,19 +43,19 @@ _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
-def database_copy() -> Iterator[str]:
+def database_copy(suffix: str = "live") -> Iterator[str]:
     """A copy of the test database; gives its name."""
     source = connection.settings_dict["NAME"]
     connection.close()
     if connection.vendor == "sqlite":
-        name = source.replace(".sqlite3", "_live.sqlite3")
+        name = source.replace(".sqlite3", f"_{suffix}.sqlite3")
         _remove(name)
         with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(name)) as new:
             old.backup(new)
         yield name
         _remove(name)
     else:
-        name = f"{source}_live"
+        name = f"{source}_{suffix}"
         _administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
         yield name
         _administer(f'DROP DATABASE "{name}" WITH (FORCE)')

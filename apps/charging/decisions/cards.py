@@ -26,7 +26,7 @@ def authorise(
     token = find_token(uid, station.operator_id, facts.tokens)
     if token is None:
         return _unknown_card(station)
-    verdict = judge_card(token, moment)
+    verdict = judge_card(token, moment, station)
     if not verdict.accepted:
         return verdict
     for session in facts.busy.get(token.id, ()):
@@ -36,14 +36,16 @@ def authorise(
     return verdict
 
 
-def judge_card(token: TokenFacts, moment: dt.datetime) -> Verdict:
-    """What follows from the card's own state and date."""
+def judge_card(token: TokenFacts, moment: dt.datetime, station: StationFacts) -> Verdict:
+    """What follows from the card's own state, its date, and whether somebody pays for it on this day there."""
     if token.state in ("ordered", "shipped"):
         return Verdict("Invalid", "not_active", token)
     if token.state in ("blocked", "lost"):
         return Verdict("Blocked", token.state, token)
     if token.expires_at is not None and token.expires_at <= moment:
         return Verdict("Expired", "expired", token)
+    if not token.has_contract(station.day(moment)):
+        return Verdict("Invalid", "no_contract", token)
     return Verdict("Accepted", "active", token)
 
 

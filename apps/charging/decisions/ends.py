@@ -46,7 +46,8 @@ def decide_ended(message: Message, body: Ended, facts: Facts) -> Decision:
 def _verdict_at_end(body: Ended, message: Message, facts: Facts) -> Verdict | None:
     """What the charger may remember of a card that we know; whether that card stops the session is its business."""
     token = find_token(body.uid, message.operator_id, facts.tokens) if body.uid else None
-    return judge_card(token, message.received_at) if token is not None else None
+    station = facts.stations[message.station_id]
+    return judge_card(token, message.received_at, station) if token is not None else None
 
 
 def _match_end(body: Ended, at: dt.datetime, station: StationFacts, facts: Facts) -> SessionFacts | None:

@@ -123,7 +123,7 @@ def _doubt_card(decision: Decision, session: SessionFacts, verdict: Verdict) -> 
     evidence = {"uid": session.uid, "answer": verdict.status, "reason": verdict.reason}
     if verdict.reason in ("unknown", "accept_review"):
         decision.doubts.append(doubt("unknown_card", session, "start", evidence))
-    elif not verdict.accepted:
+    elif not verdict.accepted and verdict.reason != "no_contract":  # that holds its CDR until there is one
         decision.doubts.append(doubt("refused_card", session, "start", evidence))
 
 
