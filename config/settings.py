@@ -205,6 +205,9 @@ Q_CLUSTER = {
     "label": _("Tasks"),
 }
 
+# A CDR is made so long after the Stop was received: what a charger kept while it was offline arrives meanwhile.
+CDR_DELAY_MINUTES: int = env.int("CDR_DELAY_MINUTES", default=15)
+
 # --- people -----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.formats import date_format
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from apps.cards.models import Token, TokenContract
 from apps.contracts.models import Contract, ContractVersion
@@ -21,11 +21,25 @@ from apps.tariffs.models import TariffVersion, VatRate
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the explanation: what was asked, and what was found."""
+    """One line of the explanation: what was asked (`code`, and a country or date in `of`), and what was found."""
 
-    asked: str
+    code: str
     found: str
+    of: str = ""
     ok: bool = True
+
+    @property
+    def asked(self) -> str:
+        """The question in the reader's language."""
+        return str(_ASKED[self.code])
+
+
+_ASKED = {
+    "card": _("Card"),
+    "contract": _("Contract of the card"),
+    "tariff": _("Tariff of the contract"),
+    "vat": _("VAT"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,14 @@ class PricePath:
     country: str = ""
     supplied_on: dt.date | None = None
     vat_rates: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def found(self, code: str, what: str, of: str, **known: Any) -> PricePath:
+        """One step further."""
+        return replace(self, steps=(*self.steps, Step(code, what, of)), **known)
+
+    def lacking(self, missing: str, code: str, of: str, what: str = "") -> PricePath:
+        """It ends here."""
+        return replace(self, missing=missing, steps=(*self.steps, Step(code, what, of, ok=False)))
 
 
 class PriceBook:
@@ -79,31 +101,25 @@ class PriceBook:
 
     def path(self, token: Token | None, place: Location, started_at: dt.datetime, ended_at: dt.datetime) -> PricePath:
         """Contract and tariff are those of the local date of the start, VAT that of the local date of the end."""
-        steps: list[Step] = []
         zone = ZoneInfo(place.time_zone)
         start, end = started_at.astimezone(zone).date(), ended_at.astimezone(zone).date()
         if token is None:
-            return _lacking("no_card", steps, _("Card"), _("The card is not known."))
-        steps.append(Step(_("Card"), str(token)))
+            return PricePath("no_card", (Step("card", "", ok=False),))
+        path = PricePath("", (Step("card", str(token)),))
         contract = self._contract(token, start)
-        asked = _("Contract of the card on %(day)s") % {"day": date_format(start)}
         version = self._version(contract, start) if contract is not None else None
-        if contract is None or version is None:
-            return _lacking("no_contract", steps, asked, _("None."))
-        steps.append(Step(asked, str(contract)))
+        if version is None:
+            return path.lacking("no_contract", "contract", start.isoformat())
+        path = path.found("contract", str(contract), start.isoformat(), contract=contract, contract_version=version)
         tariff = _in_force(self._tariffs.get(version.tariff_id, []), start)
-        asked = _("Tariff of the contract on %(day)s") % {"day": date_format(start)}
         if tariff is None:
-            found = _("%(tariff)s, which has no prices for this day.") % {"tariff": version.tariff}
-            return _lacking("no_tariff", steps, asked, found, contract=contract, contract_version=version)
-        steps.append(Step(asked, str(tariff)))
-        rates = self._vat_rates(place.country, end)
-        asked = _("VAT in %(country)s on %(day)s") % {"country": place.country, "day": date_format(end)}
-        known = {"contract": contract, "contract_version": version, "tariff_version": tariff}
+            return path.lacking("no_tariff", "tariff", start.isoformat(), str(version.tariff))
+        path = path.found("tariff", f"{tariff.tariff} #{tariff.number}", start.isoformat(), tariff_version=tariff)
+        rates, asked = self._vat_rates(place.country, end), f"{place.country} {end.isoformat()}"
         if not rates:
-            return _lacking("no_vat", steps, asked, _("There is no rate."), **known)
-        steps.append(Step(asked, ", ".join(f"{percent.normalize():f} %" for percent in rates.values())))
-        return PricePath("", tuple(steps), **known, country=place.country, supplied_on=end, vat_rates=rates)
+            return path.lacking("no_vat", "vat", asked)
+        percents = ", ".join(f"{percent.normalize():f} %" for percent in rates.values())
+        return path.found("vat", percents, asked, country=place.country, supplied_on=end, vat_rates=rates)
 
     def _contract(self, token: Token, day: dt.date) -> Contract | None:
         for row in self._bindings.get(token.pk, []):
@@ -129,10 +145,6 @@ def price_path(
     """The one answer to "what does this card pay here?", for a session of one token."""
     book = PriceBook(actor, [token.pk] if token is not None else [], [place.country])
     return book.path(token, place, started_at, ended_at)
-
-
-def _lacking(missing: str, steps: list[Step], asked: str, found: str, **known: object) -> PricePath:
-    return PricePath(missing, (*steps, Step(asked, found, ok=False)), **known)  # type: ignore[arg-type]
 
 
 def _in_force[Version: (ContractVersion, TariffVersion)](versions: list[Version], day: dt.date) -> Version | None:

@@ -101,6 +101,8 @@ class Rating:
     periods: tuple[Period, ...]
     items: tuple[Item, ...]
     total: Decimal
+    charging_s: int
+    parking_s: int
 
     @property
     def interpolated(self) -> bool:
@@ -123,7 +125,15 @@ def rate(usage: Usage, terms: Terms, vat_rates: Mapping[str, Decimal]) -> Rating
         *_fee(stretches, terms, no_energy=usage.meter_stop == usage.meter_start),
     ]
     items = _items(periods, terms.currency, vat_rates)
-    return Rating(terms.currency, tuple(periods), items, money.total((one.amount for one in items), terms.currency))
+    parking_s = sum(last - first for first, last in parked)
+    return Rating(
+        currency=terms.currency,
+        periods=tuple(periods),
+        items=items,
+        total=money.total((one.amount for one in items), terms.currency),
+        charging_s=end - start - parking_s,
+        parking_s=parking_s,
+    )
 
 
 # --- the session, cut wherever a price may change ---------------------------------------------------------------------

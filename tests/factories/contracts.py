@@ -49,11 +49,17 @@ def make_contract(tenant, *, bind: bool = True, **given) -> Contract:
 
 
 def create_contract(
-    operator: Operator, *, organisation=None, elements: list | None = None, base_fee: str = "0", **given
+    operator: Operator,
+    *,
+    organisation=None,
+    elements: list | None = None,
+    base_fee: str = "0",
+    tariff_from: dt.date = LONG_AGO,
+    **given,
 ) -> Contract:
     """A contract since 2024 with party, account and tariff, and VAT for Germany."""
     contract = _contract(operator, organisation, **{"currency": "EUR", "starts_on": LONG_AGO, **given})
-    version = published_version(operator, elements, currency=contract.currency)
+    version = published_version(operator, elements, currency=contract.currency, valid_from=tariff_from)
     ContractVersion.everything.create(
         operator=operator,
         contract=contract,

@@ -22,6 +22,7 @@ from apps.accounts.services import record_audit
 from apps.charging import decisions, events, store
 from apps.charging.facts import Ended, Facts, Message, Moment
 from apps.charging.models import Reading, ReviewCode, ReviewItem, ReviewState, Session, SessionLive, SessionState
+from apps.charging.services import settling
 from apps.core.actor import Actor
 from apps.core.events import publish
 from apps.installations.models import StationState
@@ -180,6 +181,15 @@ def shift_times(*, item: ReviewItem, actor: Actor, why: str = "") -> ReviewItem:
         return case.item
 
 
+def correct_cdr(*, item: ReviewItem, actor: Actor, why: str) -> ReviewItem:
+    """Take the session's CDR back, and price the session as it is now."""
+    if not why.strip():
+        raise CannotRepair({"why": _("Say why the CDR is corrected.")})
+    with _case(item, actor, why, "correct_cdr") as case:
+        settling.correct_cdr(actor=actor, session=case.its_session, why=why, now=case.now)
+        return case.item
+
+
 def await_vanished_sessions(*, now: dt.datetime) -> int:
     """Sessions whose charger has been offline and silent for 24 hours wait for their final data since it went: their
     cards are free to charge elsewhere. Returns how many."""
@@ -253,6 +263,8 @@ def _case(
         _resolve(found, case, repair)
         if locked is not None:
             locked.refresh_from_db(from_queryset=Session.objects.visible_to(actor))
+        for session in filter(None, (locked, case.other)):
+            settling.follow_repair(actor=actor, session=session, now=case.now)
         target = locked if locked is not None else found
         evidence = {"item": found.pk, "code": found.code}
         record_audit(
@@ -377,6 +389,7 @@ _TAKE = Repair("attach_orphan_stop", _("Take the second end"), attach_orphan_sto
 _MERGE = Repair("merge_duplicates", _("Merge the two sessions"), merge_duplicates)
 _METER = Repair("set_start_meter", _("Set the meter at the start"), set_start_meter, needs="meter_wh")
 _BRIDGE = Repair("bridge_meters", _("Add up the old and the new meter"), bridge_meters)
+_CORRECT = Repair("correct_cdr", _("Correct the CDR"), correct_cdr, needs_why=True)
 _SHIFT = Repair("shift_times", _("Shift its times by the offset"), shift_times)
 
 REPAIRS: Mapping[ReviewCode, tuple[Repair, ...]] = {
@@ -395,4 +408,5 @@ REPAIRS: Mapping[ReviewCode, tuple[Repair, ...]] = {
     ReviewCode.QUARANTINE: (_ACCEPT,),
     ReviewCode.FAILED: (_ACCEPT,),
     ReviewCode.REPLACED: (_CLOSE, _ACCEPT, _VOID),
+    ReviewCode.CDR_OUTDATED: (_CORRECT, _ACCEPT),
 }

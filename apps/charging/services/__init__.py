@@ -1,0 +1,53 @@
+"""Changes to sessions: repairs of doubtful ones (`repairs`), and their way to a CDR (`settling`)."""
+
+from apps.charging.services.repairs import (
+    REPAIRS,
+    CannotRepair,
+    Repair,
+    accept_as_is,
+    attach_orphan_stop,
+    await_vanished_sessions,
+    bridge_meters,
+    close_at_last_reading,
+    correct_cdr,
+    merge_duplicates,
+    open_no_stop_items,
+    repair_item,
+    set_start_meter,
+    settle_waiting_items,
+    shift_times,
+    void_session,
+)
+from apps.charging.services.settling import (
+    await_settlement,
+    find_unsettled,
+    look_again,
+    settle_due,
+    settle_session,
+    standing_cdr,
+)
+
+__all__ = [
+    "REPAIRS",
+    "CannotRepair",
+    "Repair",
+    "accept_as_is",
+    "attach_orphan_stop",
+    "await_settlement",
+    "await_vanished_sessions",
+    "bridge_meters",
+    "close_at_last_reading",
+    "correct_cdr",
+    "find_unsettled",
+    "look_again",
+    "merge_duplicates",
+    "open_no_stop_items",
+    "repair_item",
+    "set_start_meter",
+    "settle_due",
+    "settle_session",
+    "settle_waiting_items",
+    "shift_times",
+    "standing_cdr",
+    "void_session",
+]
