@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import django_tables2 as tables
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from apps.charging.selectors import SessionRow
+from apps.core.actor import Actor
 from apps.core.tables import RowTable
-from apps.core.templatetags.parts import UNKNOWN, at_place, kw, kwh, lasted
-from apps.portal.selectors import InvitationRow, LocationRow, PersonRow, StationRow
+from apps.core.templatetags.parts import UNKNOWN, at_place, kw, kwh, lasted, money
+from apps.portal import selectors
+from apps.portal.selectors import CardRow, InvitationRow, InvoiceRow, LocationRow, PersonRow, PricedRow, StationRow
+from apps.reports.documents import consumption_lines
+from apps.reports.selectors import ConsumptionRow
 
 _RIGHT = {"th": {"class": "right"}, "td": {"class": "right"}}
+_PRICE = {"th": {"class": "right"}, "td": {"class": "price"}}
 _HEAD = {"td": {"class": "head"}}
 _KEEP = {"td": {"class": "keep"}}
 _EXACT = {"td": {"class": "exact"}}
@@ -104,6 +110,148 @@ class StationTable(RowTable):
         return record.last_start.isoformat() if record.last_start else ""
 
 
+class CardTable(RowTable):
+    name = tables.Column(gettext_lazy("Card"), order_by=("label", "visual_number", "pk"), attrs=_HEAD)
+    number = tables.Column(gettext_lazy("Number"), order_by=("visual_number", "uid", "pk"), attrs=_EXACT)
+    holder = tables.Column(gettext_lazy("Driver"), order_by=("holder__name", "holder__email", "pk"))
+    organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "label", "pk"))
+    state = tables.Column(gettext_lazy("State"), order_by=("state", "label", "pk"), attrs=_KEEP)
+    contract = tables.Column(gettext_lazy("Contract"), orderable=False, empty_values=())
+    last_used = tables.Column(gettext_lazy("Last session"), order_by=("last_used", "pk"), attrs=_KEEP)
+    step = tables.Column(gettext_lazy("Steps"), orderable=False, empty_values=(), exclude_from_export=True, attrs=_KEEP)
+
+    caption = gettext_lazy("Cards")
+    empty_title = gettext_lazy("No card here")
+
+    class Meta:
+        empty_text = gettext_lazy(
+            "Order cards for your drivers: your operator sends them and makes them work. No filter set too tight?"
+        )
+
+    def count_text(self, count: int) -> str:
+        return ngettext("%(count)s card", "%(count)s cards", count) % {"count": count}
+
+    def render_state(self, record: CardRow) -> str:
+        return render_to_string("portal/card_state.html", {"card": record})
+
+    def render_contract(self, record: CardRow) -> str:
+        return record.contract or format_html('<span class="soft">{}</span>', _("none"))
+
+    def render_last_used(self, record: CardRow) -> str:
+        return at_place(record.last_used, record.zone)
+
+    def render_step(self, record: CardRow) -> str:
+        steps = []
+        if record.may_block:
+            steps.append(_step("portal:block_card", record.public_id, _("Block"), record.name))
+        if record.may_report:
+            steps.append(_step("portal:report_card_lost", record.public_id, _("Report lost"), record.name))
+        return format_html_join(" · ", "{}", ((one,) for one in steps)) or UNKNOWN
+
+    def plain_state(self, record: CardRow) -> str:
+        return record.state_word
+
+    def plain_last_used(self, record: CardRow) -> str:
+        return record.last_used.isoformat() if record.last_used else ""
+
+
+class InvoiceTable(RowTable):
+    number = tables.Column(gettext_lazy("Number"), order_by=("number", "pk"), attrs={"td": {"class": "head exact"}})
+    state = tables.Column(gettext_lazy("Kind"), orderable=False, empty_values=())
+    issue_date = tables.Column(gettext_lazy("Date"), order_by=("issue_date", "pk"), attrs=_KEEP)
+    period = tables.Column(gettext_lazy("Period"), order_by=("period_from", "pk"), empty_values=(), attrs=_KEEP)
+    account = tables.Column(gettext_lazy("Addressee"), order_by=("account__name", "pk"))
+    net = tables.Column(gettext_lazy("Net"), orderable=False, attrs=_RIGHT)
+    vat = tables.Column(gettext_lazy("VAT"), orderable=False, attrs=_RIGHT)
+    gross = tables.Column(gettext_lazy("Total"), orderable=False, attrs=_RIGHT)
+    step = tables.Column(gettext_lazy("File"), orderable=False, empty_values=(), exclude_from_export=True, attrs=_KEEP)
+
+    caption = gettext_lazy("Invoices")
+    empty_title = gettext_lazy("No invoice here")
+
+    class Meta:
+        empty_text = gettext_lazy("Invoices appear here once a month's sessions are billed. No filter set too tight?")
+
+    def count_text(self, count: int) -> str:
+        return ngettext("%(count)s invoice", "%(count)s invoices", count) % {"count": count}
+
+    def render_number(self, record: InvoiceRow) -> str:
+        return _link("portal:invoice", record.public_id, record.number)
+
+    def render_state(self, record: InvoiceRow) -> str:
+        return render_to_string("portal/invoice_state.html", {"invoice": record})
+
+    def render_issue_date(self, record: InvoiceRow) -> str:
+        return date_format(record.issue_date)
+
+    def render_period(self, record: InvoiceRow) -> str:
+        return record.period
+
+    def render_net(self, record: InvoiceRow) -> str:
+        return money(record.net, record.currency)
+
+    def render_vat(self, record: InvoiceRow) -> str:
+        return money(record.vat, record.currency)
+
+    def render_gross(self, record: InvoiceRow) -> str:
+        return money(record.gross, record.currency)
+
+    def render_step(self, record: InvoiceRow) -> str:
+        return _step("portal:invoice_file", record.public_id, "PDF", record.number) if record.has_file else UNKNOWN
+
+    def export_rows(self) -> Iterator[list[Any]]:
+        heads = (_("Number"), _("Kind"), _("Date"), _("From"), _("To"), _("Addressee"))
+        yield [*heads, _("Net"), _("VAT"), _("Total"), _("Currency")]
+        for row in self.data:
+            days = [row.issue_date.isoformat(), row.period_from.isoformat(), row.period_to.isoformat()]
+            yield [row.number, row.state_word, *days, row.account, row.net, row.vat, row.gross, row.currency]
+
+
+class ConsumptionTable(RowTable):
+    started_at = tables.Column(
+        gettext_lazy("Start"), order_by="day", empty_values=(), attrs={"td": {"class": "head keep"}}
+    )
+    card = tables.Column(gettext_lazy("Card"), order_by="card")
+    driver = tables.Column(gettext_lazy("Driver"), order_by="driver")
+    charger = tables.Column(gettext_lazy("Charger"), order_by="charger")
+    energy = tables.Column(gettext_lazy("Energy"), order_by="energy_wh", empty_values=(), attrs=_RIGHT)
+    net = tables.Column(gettext_lazy("Price, net"), orderable=False, empty_values=(), attrs=_RIGHT)
+    invoice = tables.Column(gettext_lazy("Invoice"), orderable=False, empty_values=())
+
+    caption = gettext_lazy("Sessions")
+    empty_title = gettext_lazy("Nothing here")
+
+    class Meta:
+        empty_text = gettext_lazy("Sessions of your cards that ended in this month appear here.")
+
+    def count_text(self, count: int) -> str:
+        return ngettext("%(count)s row", "%(count)s rows", count) % {"count": count}
+
+    def render_started_at(self, record: ConsumptionRow) -> str:
+        if record.started_at is None or record.session is None:
+            return date_format(record.day)
+        return _link("portal:session", record.session, at_place(record.started_at, record.zone))
+
+    def render_charger(self, record: ConsumptionRow) -> str:
+        if not record.place or record.place == record.charger:
+            return record.charger
+        return format_html('{} <span class="small soft">{}</span>', record.charger, record.place)
+
+    def render_energy(self, record: ConsumptionRow) -> str:
+        return kwh(record.energy_wh) if record.sessions else UNKNOWN
+
+    def render_net(self, record: ConsumptionRow) -> str:
+        return money(record.net, record.currency)
+
+    def render_invoice(self, record: ConsumptionRow) -> str:
+        if record.invoice is None:
+            return format_html('<span class="small soft">{}<br>{}</span>', _("not billed yet"), record.why)
+        return _link("portal:invoice", record.invoice.public_id, record.invoice.number)
+
+    def export_rows(self) -> Iterator[list[Any]]:
+        return consumption_lines(self.data)
+
+
 class PersonTable(RowTable):
     name = tables.Column(gettext_lazy("Name"), order_by=("shown_name", "user__email", "pk"), attrs=_HEAD)
     email = tables.Column(gettext_lazy("E-mail"), order_by=("user__email", "pk"), attrs=_EXACT)
@@ -176,6 +324,8 @@ class InvitationTable(RowTable):
 
 
 class SessionTable(RowTable):
+    """Of the columns `net` and `gross` a visitor has one at most: `without_prices`."""
+
     started_at = tables.Column(
         gettext_lazy("Start"), order_by=("started_at", "pk"), attrs={"td": {"class": "head keep"}}
     )
@@ -185,7 +335,8 @@ class SessionTable(RowTable):
     card = tables.Column(gettext_lazy("Card"), orderable=False, empty_values=())
     duration = tables.Column(gettext_lazy("Duration"), orderable=False, empty_values=(), attrs=_RIGHT)
     energy = tables.Column(gettext_lazy("Energy"), orderable=False, empty_values=(), attrs=_RIGHT)
-    power = tables.Column(gettext_lazy("Power"), orderable=False, empty_values=(), attrs=_RIGHT)
+    net = tables.Column(gettext_lazy("Price, net"), orderable=False, empty_values=(), attrs=_PRICE)
+    gross = tables.Column(gettext_lazy("Price with VAT"), orderable=False, empty_values=(), attrs=_PRICE)
 
     caption = gettext_lazy("Sessions")
     empty_title = gettext_lazy("No session here")
@@ -193,51 +344,73 @@ class SessionTable(RowTable):
     class Meta:
         empty_text = gettext_lazy("A session appears here as soon as a car begins to charge. No filter set too tight?")
 
+    @staticmethod
+    def without_prices(actor: Actor) -> tuple[str, ...]:
+        """The columns that are not for this visitor: fleets pay net by invoice, drivers get a receipt."""
+        if not selectors.sees_prices(actor):
+            return ("net", "gross")
+        return ("net",) if selectors.is_driver_only(actor) else ("gross",)
+
     def count_text(self, count: int) -> str:
         return ngettext("%(count)s session", "%(count)s sessions", count) % {"count": count}
 
-    def render_started_at(self, record: SessionRow) -> str:
+    def render_started_at(self, record: PricedRow) -> str:
         return _link("portal:session", record.public_id, at_place(record.started_at, record.zone))
 
-    def render_state(self, record: SessionRow) -> str:
+    def render_state(self, record: PricedRow) -> str:
         return render_to_string("portal/session_state.html", {"session": record})
 
-    def render_station(self, record: SessionRow) -> str:
+    def render_station(self, record: PricedRow) -> str:
         return self.plain_station(record) or UNKNOWN
 
-    def render_card(self, record: SessionRow) -> str:
+    def render_card(self, record: PricedRow) -> str:
         return self.plain_card(record)
 
-    def render_duration(self, record: SessionRow) -> str:
+    def render_duration(self, record: PricedRow) -> str:
         return lasted(record.duration_s)
 
-    def render_energy(self, record: SessionRow) -> str:
-        return kwh(record.energy_wh)
+    def render_energy(self, record: PricedRow) -> str:
+        energy = kwh(record.energy_wh)
+        if record.power_w is None:
+            return energy
+        return format_html('{}<br><span class="small soft">{}</span>', energy, kw(record.power_w))
 
-    def render_power(self, record: SessionRow) -> str:
-        return kw(record.power_w)
+    def render_net(self, record: PricedRow) -> str:
+        return render_to_string("portal/session_price.html", {"session": record})
 
-    def plain_started_at(self, record: SessionRow) -> str:
-        return record.started_at.isoformat()
+    def render_gross(self, record: PricedRow) -> str:
+        return self.render_net(record)
 
-    def plain_state(self, record: SessionRow) -> str:
-        return record.state_word
-
-    def plain_station(self, record: SessionRow) -> str:
+    def plain_station(self, record: PricedRow) -> str:
         return f"{record.station} #{record.connector_number}" if record.station else ""
 
-    def plain_card(self, record: SessionRow) -> str:
+    def plain_card(self, record: PricedRow) -> str:
         return (record.card or UNKNOWN) if record.own_card else _("another card")
 
-    def plain_duration(self, record: SessionRow) -> int | None:
-        return record.duration_s
+    def export_rows(self) -> Iterator[list[Any]]:
+        told = self._exported()
+        yield [head for head, _of in told]
+        for row in self.data:
+            yield [of(row) for _head, of in told]
 
-    def plain_energy(self, record: SessionRow) -> int | None:
-        return record.energy_wh
-
-    def plain_power(self, record: SessionRow) -> int | None:
-        return record.power_w
-
-    def export_rows(self) -> Any:
-        for number, row in enumerate(super().export_rows()):
-            yield [*row[:5], _("Duration (s)"), _("Energy (Wh)"), _("Power (W)")] if number == 0 else row
+    def _exported(self) -> list[tuple[str, Callable[[PricedRow], Any]]]:
+        always: list[tuple[str, Callable[[PricedRow], Any]]] = [
+            (_("Start"), lambda row: row.started_at.isoformat()),
+            (_("State"), lambda row: row.state_word),
+            (_("Location"), lambda row: row.place),
+            (_("Charger"), self.plain_station),
+            (_("Card"), self.plain_card),
+            (_("Duration (s)"), lambda row: row.duration_s),
+            (_("Energy (Wh)"), lambda row: row.energy_wh),
+            (_("Power (W)"), lambda row: row.power_w),
+        ]
+        if {"net", "gross"} <= set(self.exclude):
+            return always
+        return [
+            *always,
+            (_("Price, net"), lambda row: row.price.net),
+            (_("VAT"), lambda row: row.price.vat),
+            (_("Price with VAT"), lambda row: row.price.gross),
+            (_("Currency"), lambda row: row.price.currency),
+            (_("Price"), lambda row: row.price.why or row.price.word),
+        ]

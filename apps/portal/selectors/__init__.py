@@ -1,5 +1,18 @@
 """What the portal's pages show, as typed rows."""
 
+from apps.portal.selectors.cards import (
+    BLOCK,
+    CARD_STATES,
+    EXPIRED,
+    CardRow,
+    card_rows,
+    ordering_organisations,
+    orders_cards,
+    possible_holders,
+    sees_cards,
+    visible_cards,
+)
+from apps.portal.selectors.invoices import InvoicePage, InvoiceRow, invoice_page, invoice_rows
 from apps.portal.selectors.overview import Months, Overview, months, overview
 from apps.portal.selectors.people import (
     InvitationRow,
@@ -19,27 +32,48 @@ from apps.portal.selectors.places import (
     visible_locations,
     visible_stations,
 )
+from apps.portal.selectors.prices import Price, PricedRow, is_driver_only, priced_rows, prices_of, sees_prices
 from apps.portal.selectors.sessions import SessionEvent, SessionLife, session_life
 
 __all__ = [
+    "BLOCK",
     "BROKEN",
+    "CARD_STATES",
+    "EXPIRED",
     "HEALTH",
+    "CardRow",
     "InvitationRow",
+    "InvoicePage",
+    "InvoiceRow",
     "LocationRow",
     "Months",
     "Overview",
     "PersonRow",
+    "Price",
+    "PricedRow",
     "SessionEvent",
     "SessionLife",
     "StationRow",
+    "card_rows",
     "invitation_rows",
+    "invoice_page",
+    "invoice_rows",
+    "is_driver_only",
     "location_rows",
     "months",
     "open_invitations",
+    "ordering_organisations",
+    "orders_cards",
     "overview",
     "person_rows",
+    "possible_holders",
+    "priced_rows",
+    "prices_of",
+    "sees_cards",
+    "sees_prices",
     "session_life",
     "station_rows",
+    "visible_cards",
     "visible_locations",
     "visible_people",
     "visible_stations",

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from django.db.models import Count
+from django.db.models import Count, Prefetch, QuerySet
 
+from apps.billing.totals import totals
 from apps.charging.curve import small_line
-from apps.charging.models import SessionState
+from apps.charging.models import Cdr, HoldReason, RatedItem, Session, SessionState
 from apps.charging.selectors import (
     SessionRow,
     session_rows,
     totals_by_day,
     visible_sessions,
 )
+from apps.core import money
 from apps.core.actor import Actor
 from apps.portal.selectors.places import BROKEN, StationRow, station_rows, visible_stations
+from apps.portal.selectors.prices import is_driver_only, sees_prices
+from apps.reports.selectors import SEES_PRICES, own_cards
 
 ATTENTION_ROWS = 8
 LIVE_ROWS = 12
@@ -37,6 +44,46 @@ class Months:
     def curve(self) -> str:
         return small_line(self.days)
 
+    @property
+    def energy_change(self) -> str:
+        return change(self.energy_wh, self.energy_before_wh)
+
+    @property
+    def sessions_change(self) -> str:
+        return change(self.sessions, self.sessions_before)
+
+
+def change(now: Decimal | int, before: Decimal | int) -> str:
+    """By how much more or less: "+12 %", "−5 %"; empty where there was nothing before."""
+    if before <= 0:
+        return ""
+    percent = int(money.half_up(Fraction(now) * 100 / Fraction(before) - 100, 0))
+    return f"{'−' if percent < 0 else '+' if percent else '±'}{abs(percent)} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What this month's sessions cost so far in one currency, beside last month's up to the same day. `with_vat` is
+    what a driver is told."""
+
+    currency: str
+    amount: Decimal
+    before: Decimal
+    with_vat: bool
+
+    @property
+    def change(self) -> str:
+        return change(self.amount, self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Sessions that have no price for one reason."""
+
+    reason: str
+    why: str
+    count: int
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -49,6 +96,12 @@ class Overview:
     running_count: int
     power_w: int
     month: Months
+    costs: list[Cost]
+    held: list[Held]
+
+    @property
+    def held_count(self) -> int:
+        return sum(one.count for one in self.held)
 
     @property
     def station_count(self) -> int:
@@ -74,6 +127,8 @@ def overview(actor: Actor, *, now: dt.datetime, zone: str) -> Overview:
         running_count=len(powers),
         power_w=sum(power or 0 for power in powers),
         month=months(actor, now=now, zone=zone),
+        costs=costs(actor, now=now, zone=zone),
+        held=held(actor),
     )
 
 
@@ -94,3 +149,49 @@ def months(actor: Actor, *, now: dt.datetime, zone: str) -> Months:
         energy_before_wh=sum(one.energy_wh for one in earlier),
         days=[energy.get(first + dt.timedelta(days=number), 0) for number in range(today.day)],
     )
+
+
+def costs(actor: Actor, *, now: dt.datetime, zone: str) -> list[Cost]:
+    """One query, two for a driver; sums are made here, as a database may keep decimals as floats."""
+    if not sees_prices(actor):
+        return []
+    today = now.astimezone(ZoneInfo(zone)).date()
+    first = today.replace(day=1)
+    before = (first - dt.timedelta(days=1)).replace(day=1)
+    with_vat = is_driver_only(actor)
+    cdrs = Cdr.objects.visible_to(actor).filter(
+        own_cards(actor, SEES_PRICES), started_at__gte=dt.datetime.combine(before, dt.time(), ZoneInfo(zone))
+    )
+    amounts: dict[str, tuple[list[Decimal], list[Decimal]]] = {}
+    for started_at, currency, amount in _gross(actor, cdrs) if with_vat else _net(cdrs):
+        day = started_at.astimezone(ZoneInfo(zone)).date()
+        current, earlier = amounts.setdefault(currency, ([], []))
+        if day >= first:
+            current.append(amount)
+        elif day.day <= today.day:
+            earlier.append(amount)
+    by_count = sorted(amounts.items(), key=lambda pair: (-len(pair[1][0]), -len(pair[1][1]), pair[0]))
+    return [
+        Cost(currency, money.total(current, currency), money.total(earlier, currency), with_vat)
+        for currency, (current, earlier) in by_count
+    ]
+
+
+def _net(cdrs: QuerySet[Cdr]) -> Iterable[tuple[dt.datetime, str, Decimal]]:
+    return cdrs.values_list("started_at", "currency", "total")
+
+
+def _gross(actor: Actor, cdrs: QuerySet[Cdr]) -> Iterator[tuple[dt.datetime, str, Decimal]]:
+    items = RatedItem.objects.visible_to(actor)
+    for cdr in cdrs.prefetch_related(Prefetch("items", queryset=items)):
+        sums = totals(((one.vat_percent, one.amount) for one in cdr.items.all()), cdr.currency)
+        yield cdr.started_at, cdr.currency, sums.gross
+
+
+def held(actor: Actor) -> list[Held]:
+    """Sessions on own cards that have no price, by reason, the most frequent first. One query."""
+    if not sees_prices(actor):
+        return []
+    own = Session.objects.visible_to(actor).filter(own_cards(actor, SEES_PRICES), settlement__state="held")
+    counted = own.order_by().values_list("settlement__reason").annotate(count=Count("pk")).order_by("-count")
+    return [Held(reason, str(HoldReason(reason).label), count) for reason, count in counted]

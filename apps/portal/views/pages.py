@@ -23,7 +23,9 @@ from apps.core import live
 from apps.core.actor import Actor
 from apps.core.csv import csv_response
 from apps.core.tables import RowTable
+from apps.portal import selectors
 from apps.portal.forms import WhyForm
+from apps.reports.selectors import SEES_INVOICES
 
 PER_PAGE = 25
 
@@ -126,6 +128,13 @@ def show_page(request: HttpRequest, template: str, here: str, context: dict[str,
     sees = {
         "installations": "installations.view_location" in held,
         "sessions": "charging.view_session" in held,
+        "cards": selectors.sees_cards(request.actor),
+        "invoices": SEES_INVOICES in held,
         "people": manages_people(request.actor),
     }
     return render(request, template, {**context, "here": here, "sees": sees})
+
+
+def same_in_all_rows(request: HttpRequest) -> tuple[str, ...]:
+    """The column that says nothing where the visitor is of one organisation alone."""
+    return ("organisation",) if len(request.actor.organisations) == 1 else ()

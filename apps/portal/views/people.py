@@ -18,7 +18,7 @@ from apps.portal import selectors
 from apps.portal.filters import InvitationFilter, PersonFilter
 from apps.portal.forms import InviteForm
 from apps.portal.tables import InvitationTable, PersonTable
-from apps.portal.views.pages import confirm, list_page, page_for, show_page
+from apps.portal.views.pages import confirm, list_page, page_for, same_in_all_rows, show_page
 
 
 @page_for(manages_people)
@@ -27,7 +27,7 @@ def people(request: HttpRequest) -> HttpResponseBase:
     chosen = PersonFilter(request.GET, selectors.visible_people(request.actor), request=request)
     data = RowData(chosen.qs, lambda page: selectors.person_rows(request.actor, page))
     waiting = selectors.open_invitations(request.actor, now=timezone.now()).count()
-    table = PersonTable(data, exclude=_same_in_all_rows(request))
+    table = PersonTable(data, exclude=same_in_all_rows(request))
     return list_page(request, "people", table, chosen, template="portal/people.html", waiting=waiting)
 
 
@@ -36,7 +36,7 @@ def invitations(request: HttpRequest) -> HttpResponseBase:
     """Who was invited and has not answered."""
     waiting = selectors.open_invitations(request.actor, now=timezone.now())
     chosen = InvitationFilter(request.GET, waiting, request=request)
-    table = InvitationTable(RowData(chosen.qs, selectors.invitation_rows), exclude=_same_in_all_rows(request))
+    table = InvitationTable(RowData(chosen.qs, selectors.invitation_rows), exclude=same_in_all_rows(request))
     return list_page(request, "people", table, chosen, template="portal/invitations.html")
 
 
@@ -127,8 +127,3 @@ def end_access(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
         then="portal:home" if person.is_you else "portal:people",
         danger=True,
     )
-
-
-def _same_in_all_rows(request: HttpRequest) -> tuple[str, ...]:
-    """The column that says nothing where the visitor is of one organisation alone."""
-    return ("organisation",) if len(request.actor.organisations) == 1 else ()

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.charging.curve import power_curve
-from apps.charging.selectors import session_rows, visible_sessions
+from apps.charging.selectors import visible_sessions
 from apps.core.csv import csv_response
 from apps.core.tables import RowData
 from apps.core.templatetags.parts import at_place
@@ -26,8 +26,9 @@ from apps.portal.views.pages import list_page, live_parts, page_for, show_page
 def sessions(request: HttpRequest) -> HttpResponseBase:
     """Sessions at own locations and of own cards."""
     chosen = SessionFilter(request.GET, visible_sessions(request.actor), request=request)
-    data = RowData(chosen.qs, lambda page: session_rows(request.actor, page))
-    return list_page(request, "sessions", SessionTable(data), chosen)
+    data = RowData(chosen.qs, lambda page: selectors.priced_rows(request.actor, page))
+    table = SessionTable(data, exclude=SessionTable.without_prices(request.actor))
+    return list_page(request, "sessions", table, chosen)
 
 
 @page_for("charging.view_session")
@@ -50,7 +51,8 @@ def session(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     )
     events = [{"shown": at_place(one.at, row.zone), "text": one.text, "by": one.by} for one in life.events]
     topics = [f"station.{found.station_id}"] if row.own_place else []
-    context = {"session": row, "life": life, "curve": curve, "events": events, **live_parts(request, *topics)}
+    [priced] = selectors.priced_rows(request.actor, [found])
+    context = {"session": priced, "life": life, "curve": curve, "events": events, **live_parts(request, *topics)}
     return show_page(request, "portal/session.html", "sessions", context)
 
 

@@ -1,0 +1,72 @@
+"""The consumption report of a month, or of one invoice."""
+
+from __future__ import annotations
+
+import datetime as dt
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django_tables2 import RequestConfig
+
+from apps.billing.models import Invoice
+from apps.core.csv import csv_response
+from apps.portal.forms import ReportForm
+from apps.portal.tables import ConsumptionTable
+from apps.portal.views.pages import PER_PAGE, page_for, show_page
+from apps.reports import selectors
+from apps.reports.charts import consumption_bars
+from apps.reports.selectors import SEES_INVOICES
+
+
+@page_for(SEES_INVOICES)
+def report(request: HttpRequest) -> HttpResponseBase:
+    """What was charged in a month, or stands on an invoice; of one card, driver or charger where `of` names it."""
+    today = timezone.now().astimezone(ZoneInfo(request.brand.operator.time_zone)).date()
+    form = ReportForm(request.GET, today=today)
+    invoice = _invoice(request)
+    if invoice is None:
+        found = selectors.month_consumption(request.actor, form.month_shown, by=form.grouping)
+    else:
+        found = selectors.invoice_consumption(request.actor, invoice, by=form.grouping)
+    of = request.GET.get("of", "")
+    group = next((one for one in found.groups if one.key == of), None)
+    rows = selectors.group_of(found, of) if group else found.rows
+    table = ConsumptionTable(rows)
+    RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
+    if request.GET.get("export") == "csv":
+        return csv_response(_file_name(form.month_shown, invoice), table.export_rows())
+    context = {
+        "report": found,
+        "form": form,
+        "invoice": invoice,
+        "month": form.month_shown,
+        "earlier": (form.month_shown - dt.timedelta(days=1)).replace(day=1),
+        "later": selectors.next_month(form.month_shown),
+        "is_latest": form.month_shown >= today.replace(day=1),
+        "group": group,
+        "totals": group.totals if group else found.totals,
+        "table": table,
+        "chart": consumption_bars(
+            found.bars, title=_("Energy by day"), names=(_("on an invoice"), _("not billed yet"))
+        ),
+    }
+    return show_page(request, "portal/report.html", "report", context)
+
+
+def _invoice(request: HttpRequest) -> Invoice | None:
+    asked = request.GET.get("invoice", "")
+    if not asked:
+        return None
+    try:
+        public_id = UUID(asked)
+    except ValueError as error:
+        raise Http404("invoice") from error
+    return get_object_or_404(selectors.visible_invoices(request.actor), public_id=public_id)
+
+
+def _file_name(month: dt.date, invoice: Invoice | None) -> str:
+    return f"consumption-{invoice.number if invoice else f'{month:%Y-%m}'}"
