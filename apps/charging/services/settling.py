@@ -1,6 +1,6 @@
 """From an ended session to its CDR. A CDR is never changed: what was wrong is taken back by a credit, and made anew.
 
-A session is due `PATIENCE` after its Stop was received. What holds it back is written down with its reason and looked
+A session is due a while after its Stop was received. What holds it back is written down with its reason and looked
 at again when that may have changed, and once an hour anyway.
 """
 
@@ -47,9 +47,10 @@ LOOK_BACK = dt.timedelta(days=1)  # for the status that a connector had when its
 _CDR_FIGURES = ("started_at", "ended_at", "meter_start_wh", "meter_stop_wh")
 
 
-def await_settlement(*, session_ids: Collection[int], now: dt.datetime) -> None:
-    """These sessions have their end: they are looked at once `CDR_DELAY_MINUTES` have passed since it was received."""
-    patience = dt.timedelta(minutes=settings.CDR_DELAY_MINUTES)
+def await_settlement(*, session_ids: Collection[int], now: dt.datetime, patience: dt.timedelta | None = None) -> None:
+    """These sessions have their end: they are looked at once `patience` has passed since it was received, which is
+    `CDR_DELAY_MINUTES` unless something else is said."""
+    patience = dt.timedelta(minutes=settings.CDR_DELAY_MINUTES) if patience is None else patience
     sessions = Session.objects.unscoped("ended just now, of all operators").filter(pk__in=session_ids)
     Settlement.objects.bulk_create(
         (
@@ -67,13 +68,14 @@ def await_settlement(*, session_ids: Collection[int], now: dt.datetime) -> None:
     )
 
 
-def find_unsettled(*, now: dt.datetime, limit: int = 5000) -> int:
-    """Ended sessions that no event told of: the task cluster was away for longer than its tasks live."""
+def find_unsettled(*, now: dt.datetime, patience: dt.timedelta | None = None, limit: int = 5000) -> int:
+    """Ended sessions that no event told of: the task cluster was away for longer than its tasks live. Returns how
+    many, at most `limit`."""
     ended = Session.objects.unscoped("scheduled, over all operators").filter(
         state__in=(SessionState.ENDED, SessionState.VOID), settlement=None
     )
     found = list(ended.values_list("pk", flat=True)[:limit])
-    await_settlement(session_ids=found, now=now)
+    await_settlement(session_ids=found, now=now, patience=patience)
     return len(found)
 
 
@@ -95,9 +97,9 @@ def settle_session(*, actor: Actor, session: Session, now: dt.datetime) -> Settl
     """Price one session now, before its time is up. Raises PermissionDenied."""
     if not actor.can("charging.repair_session"):
         raise PermissionDenied
-    await_settlement(session_ids=[session.pk], now=now)
     rows = Settlement.objects.visible_to(actor)
     with transaction.atomic():
+        list(Session.objects.visible_to(actor).select_for_update(no_key=True).filter(pk=session.pk))
         _settle([session.pk], now)
     found: Settlement = rows.get(pk=session.pk)
     return found

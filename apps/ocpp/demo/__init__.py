@@ -2,7 +2,7 @@
 over real websockets.
 
 It stands in `ocpp` because it needs every app below and the simulator. `cast` holds who and what there is, `tenants`
-makes it by the services, `month` lets the chargers live through the month and replay it to a gateway, `live` is for
+and `sales` make it by the services, `month` lets the chargers live through the month and replay it to a gateway, `live` is for
 `manage.py simulate --demo`.
 """
 

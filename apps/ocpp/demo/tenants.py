@@ -38,6 +38,7 @@ from apps.ocpp.demo.cast import (
     card_uid,
     cards_of,
 )
+from apps.ocpp.demo.sales import make_sales
 from apps.ocpp.services import FIRST_KEY, ensure_operator_key, issue_station_key
 
 WHY = "demo data"
@@ -96,6 +97,7 @@ class _TenantMaker:
         self._dress_brands()
         self._grant_roles()
         ensure_operator_key(operator_id=self.operator.pk)
+        self.sales = make_sales(self.actor, tenant, self.operator, self.fleet, self.now)
         for place in tenant.places:
             self._make_place(place)
         self._make_odd_cards()
@@ -220,7 +222,7 @@ class _TenantMaker:
             for number, uid in enumerate(cards_of(self.tenant, identity, connector), 1):
                 # The fleet's cards charge at its own places; the first of each is the driver's.
                 ours = place.hosted or number == 1
-                create_token(
+                token = create_token(
                     actor=self.actor,
                     uid=uid,
                     label=f"Van {identity[:3]} {identity[-2:]}{connector}{number}" if ours else "",
@@ -228,6 +230,7 @@ class _TenantMaker:
                     organisation=self.fleet if ours else None,
                     holder=self.people[Role.DRIVER] if number == CARDS_A_CONNECTOR and ours else None,
                 )
+                self.sales.bind(token)
 
     def _make_odd_cards(self) -> None:
         """One card in each state that is not a matter of course."""
@@ -238,7 +241,8 @@ class _TenantMaker:
         odd |= {"expired": {"expires_at": yesterday}, "app": {"type": TokenType.APP_USER}}
         for name, fields in odd.items():
             uid = card_uid(self.tenant, name)
-            create_token(actor=self.actor, uid=uid, label=f"Card ({name})", organisation=self.fleet, **fields)
+            token = create_token(actor=self.actor, uid=uid, label=f"Card ({name})", organisation=self.fleet, **fields)
+            self.sales.bind(token)
 
     def _make_api_key(self) -> None:
         create_api_key(

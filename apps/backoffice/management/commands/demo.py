@@ -1,4 +1,4 @@
-"""`manage.py demo`: the demo data, loaded into an empty embedded database over real websockets."""
+"""`manage.py demo`: the demo data, loaded into an empty embedded database over real websockets, priced and billed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from apps.accounts.models import Operator
+from apps.billing.services import continue_drafting, continue_finalising, finalise_run, start_run
+from apps.charging import services as charging
+from apps.core.actor import Actor
 from apps.ocpp.demo import DAYS, loading_mark, make_tenants, replay_month
 from apps.ocpp.models import GatewayLease, OperatorKey
 from apps.ocpp.services import is_dead
 
 READY_S = 30.0
+WHY = "demo data"
 
 
 class Command(BaseCommand):
@@ -55,8 +59,23 @@ class Command(BaseCommand):
         with _gateway() as port:
             url = f"ws://127.0.0.1:{port}/ocpp"
             asyncio.run(replay_month(url, url_keys, secret, now, self._progress, days=options["days"]))
+        self._bill()
         mark.unlink()
         self._say(f"The demo is loaded after {time.monotonic() - began:.0f} s")
+
+    def _bill(self) -> None:
+        """Price the month and bill the last calendar month, by what does it every day."""
+        now = dt.datetime.now(dt.UTC)
+        while charging.find_unsettled(now=now, patience=dt.timedelta(0)):
+            self._say("Pricing the sessions")
+            charging.settle_due(now=now)
+        for operator in Operator.objects.order_by("pk"):
+            self._say(f"Billing the last month of {operator}")
+            actor = Actor.system(operator, why=WHY)
+            run = start_run(actor=actor, period=(now.date().replace(day=1) - dt.timedelta(days=1)).replace(day=1))
+            continue_drafting(run_id=run.pk)
+            finalise_run(actor=actor, run=run, why=WHY)
+            continue_finalising(run_id=run.pk)
 
     def _make_anew(self, file: Path) -> None:
         connection.ensure_connection()
