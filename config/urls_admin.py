@@ -11,6 +11,7 @@ urlpatterns = [
     path("choose-operator/", choose_operator, name="choose_operator"),
     path("", include("apps.backoffice.urls")),
     path("", include("apps.installations.urls")),
+    path("", include("apps.tariffs.urls")),
     path("", admin.site.urls),
 ]
 handler403 = "apps.backoffice.entrance.forbidden"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 from allauth.mfa.models import Authenticator
@@ -22,6 +23,7 @@ from apps.accounts.models import (
     Operator,
     Organisation,
     Seller,
+    SellerRegistration,
     User,
 )
 from apps.accounts.permissions import Role
@@ -34,6 +36,7 @@ from apps.core.admin import (
     ReadOnlyAdmin,
     ReasonForm,
     SelectWidget,
+    TabularInline,
     display,
     reason_action,
 )
@@ -48,6 +51,30 @@ class OrganisationAdmin(ModelAdmin):
     empty_text = _("Fleets, site hosts, towns: whoever has chargers, cards or drivers with you.")
 
 
+class RegistrationFormSet(forms.BaseInlineFormSet):
+    """A seller is registered once in a country at a time; the database refuses more, with less kind words."""
+
+    def clean(self) -> None:
+        super().clean()
+        by_country: dict[str, list[Any]] = {}
+        for form in self.forms:
+            if form.is_valid() and form.cleaned_data and form not in self.deleted_forms:
+                by_country.setdefault(form.cleaned_data["country"], []).append(form)
+        for forms_of_country in by_country.values():
+            ordered = sorted(forms_of_country, key=lambda form: form.cleaned_data["valid_from"])
+            for earlier, later in pairwise(ordered):
+                last = earlier.cleaned_data["valid_to"]
+                if last is None or last >= later.cleaned_data["valid_from"]:
+                    later.add_error("valid_from", _("Another registration in this country holds then. End that first."))
+
+
+class RegistrationInline(TabularInline):
+    model = SellerRegistration
+    formset = RegistrationFormSet
+    fields = ("country", "vat_id", "number_prefix", "valid_from", "valid_to")
+    ordering = ("country", "valid_from")
+
+
 @admin.register(Seller)
 class SellerAdmin(ModelAdmin):
     list_display = ("legal_name", "city", "country", "organisation", "is_default")
@@ -56,8 +83,15 @@ class SellerAdmin(ModelAdmin):
     search_fields = ("legal_name", "city")
     ordering = ("legal_name",)
     readonly_fields = ("is_default",)
-    fields = ("legal_name", "organisation", "street", "postal_code", "city", "country", "is_default")
+    fields = (
+        ("legal_name", "organisation"),
+        ("street", "postal_code"),
+        ("city", "country"),
+        ("tax_number", "email"),
+        "is_default",
+    )
     autocomplete_fields = ("organisation",)
+    inlines = (RegistrationInline,)
     actions_detail = ("make_default",)
 
     @reason_action(

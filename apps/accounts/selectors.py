@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
@@ -46,6 +47,18 @@ def default_seller(operator_id: int | None) -> Seller | None:
         .first()
     )
     return found
+
+
+def operator_zone(operator_id: int | None) -> ZoneInfo:
+    """The zone in which an operator's dates are meant where no place gives its own."""
+    if operator_id is None:
+        return ZoneInfo("UTC")
+    return ZoneInfo(Operator.objects.values_list("time_zone", flat=True).get(pk=operator_id))
+
+
+def operator_today(operator_id: int | None) -> dt.date:
+    """The operator's date."""
+    return timezone.localdate(timezone=operator_zone(operator_id))
 
 
 def brand_of_host(host: str) -> Brand | None:

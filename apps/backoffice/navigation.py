@@ -39,16 +39,41 @@ GROUPS: list[tuple[Any, list[tuple[Any, str, str]]]] = [
         [
             (_("Sessions"), "bolt", "charging.Session"),
             (_("Review"), "fact_check", "charging.ReviewItem"),
+            (_("On the way to a price"), "hourglass_top", "charging.Settlement"),
+            (_("CDRs"), "receipt", "charging.Cdr"),
             (_("Card answers"), "rule", "charging.Authorisation"),
         ],
     ),
-    (_("Cards"), [(_("Cards"), "credit_card", "cards.Token")]),
+    (
+        _("Cards"),
+        [
+            (_("Cards"), "credit_card", "cards.Token"),
+            (_("Card orders"), "local_shipping", "cards.CardOrder"),
+        ],
+    ),
+    (
+        _("Prices"),
+        [
+            (_("Tariffs"), "sell", "tariffs.Tariff"),
+            (_("VAT rates"), "percent", "tariffs.VatRate"),
+        ],
+    ),
     (
         _("Customers"),
         [
+            (_("Contracts"), "contract", "contracts.Contract"),
+            (_("Billing accounts"), "account_balance_wallet", "contracts.BillingAccount"),
+            (_("Parties"), "handshake", "contracts.Party"),
             (_("Organisations"), "apartment", "accounts.Organisation"),
             (_("People"), "group", "accounts.Membership"),
             (_("Invitations"), "mail", "accounts.Invitation"),
+        ],
+    ),
+    (
+        _("Billing"),
+        [
+            (_("Billing runs"), "calendar_month", "billing.BillingRun"),
+            (_("Invoices"), "receipt_long", "billing.Invoice"),
         ],
     ),
     (

@@ -117,7 +117,7 @@ def read(elements: Any) -> tuple[Element, ...]:
     found, faults = [], []
     for number, element in enumerate(elements, 1):
         try:
-            found.append(_element(element))
+            found.append(read_element(element))
         except ValidationError as fault:
             faults += [
                 ValidationError(_("Element %(number)d: %(fault)s") % {"number": number, "fault": message})
@@ -162,7 +162,8 @@ def warnings_of(elements: Sequence[Element]) -> list[str]:
 # --- reading the JSON -------------------------------------------------------------------------------------------------
 
 
-def _element(element: Any) -> Element:
+def read_element(element: Any) -> Element:
+    """One element. Raises ValidationError."""
     _refuse_unknown(element, {"price_components", "restrictions"})
     components = element.get("price_components")
     if not isinstance(components, list) or not components:

@@ -52,10 +52,22 @@ def version_in_force(actor: Actor, tariff: Tariff, day: dt.date) -> TariffVersio
     return found
 
 
+def versions_of(actor: Actor, tariff: Tariff) -> list[Span]:
+    """All versions of a tariff with the period in which each holds, the latest first, a draft before them."""
+    versions = list(
+        TariffVersion.objects.visible_to(actor).filter(tariff=tariff).select_related("tariff", "published_by")
+    )
+    drafts = [Span(one, None, holds=False) for one in versions if one.is_draft]
+    return [*drafts, *spans_of(one for one in versions if not one.is_draft)]
+
+
 def draft_of(actor: Actor, tariff: Tariff) -> TariffVersion | None:
     """The version that is being written."""
     found: TariffVersion | None = (
-        TariffVersion.objects.visible_to(actor).filter(tariff=tariff, published_at=None).first()
+        TariffVersion.objects.visible_to(actor)
+        .filter(tariff=tariff, published_at=None)
+        .select_related("tariff")
+        .first()
     )
     return found
 

@@ -34,6 +34,19 @@ def create_tariff(*, actor: Actor, name: str, currency: str) -> Tariff:
     return tariff
 
 
+def rename_tariff(*, actor: Actor, tariff: Tariff, name: str, why: str) -> Tariff:
+    """Another name for the same prices. Raises ValidationError, PermissionDenied."""
+    if not actor.can("tariffs.change_tariff"):
+        raise PermissionDenied
+    before, tariff.name = {"name": tariff.name}, name.strip()
+    with transaction.atomic():
+        tariff.full_clean()
+        tariff.save(update_fields=["name"])
+        after = {"name": tariff.name}
+        record_audit(actor=actor, action="tariff.renamed", target=tariff, before=before, after=after, why=why)
+    return tariff
+
+
 def save_draft(*, actor: Actor, tariff: Tariff, elements: list[Any], fee_after_minutes: int = 0) -> TariffVersion:
     """Write the tariff's draft, the version after its last one. Raises ValidationError where the elements cannot be
     read; what only forbids publishing them is not asked yet."""
@@ -50,8 +63,8 @@ def save_draft(*, actor: Actor, tariff: Tariff, elements: list[Any], fee_after_m
         draft.elements, draft.fee_after_minutes = elements, fee_after_minutes
         draft.full_clean()
         draft.save()
-        after = {"elements": elements, "fee_after_minutes": fee_after_minutes}
-        record_audit(actor=actor, action="tariff.draft_saved", target=draft, before=before, after=after)
+        after = {"version": draft.number, "elements": elements, "fee_after_minutes": fee_after_minutes}
+        record_audit(actor=actor, action="tariff.draft_saved", target=tariff, before=before, after=after)
     return draft
 
 
@@ -77,12 +90,12 @@ def publish_version(
         draft.published_by_id = actor.user_id if actor.kind is Kind.SESSION else None
         draft.sha256 = fingerprint(draft.elements)
         draft.save()
-        after = {"valid_from": valid_from.isoformat(), "sha256": draft.sha256}
-        record_audit(actor=actor, action="tariff.published", target=draft, after=after, why=why.strip())
+        after = {"version": draft.number, "valid_from": valid_from.isoformat(), "sha256": draft.sha256}
+        record_audit(actor=actor, action="tariff.published", target=draft.tariff, after=after, why=why.strip())
     return draft
 
 
-def discard_draft(*, actor: Actor, version: TariffVersion) -> None:
+def discard_draft(*, actor: Actor, version: TariffVersion, why: str = "") -> None:
     """Throw a draft away; its number becomes free. Raises ValidationError where it is published."""
     if not actor.can("tariffs.change_tariff"):
         raise PermissionDenied
@@ -90,8 +103,9 @@ def discard_draft(*, actor: Actor, version: TariffVersion) -> None:
         draft = _lock(actor, version.tariff).filter(pk=version.pk, published_at=None).first()
         if draft is None:
             raise ValidationError(_("This version is published already."))
+        before = {"version": draft.number, "elements": draft.elements}
         record_audit(
-            actor=actor, action="tariff.draft_discarded", target=version.tariff, before={"elements": draft.elements}
+            actor=actor, action="tariff.draft_discarded", target=version.tariff, before=before, why=why.strip()
         )
         draft.delete()
 
