@@ -96,6 +96,8 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
         yield from _commands(installations.failed_commands(actor, since=now - RECENT, limit=FOUND_PER_KIND))
     if actor.can("charging.view_reviewitem"):
         yield from _held(charging.held_by_location(actor, limit=FOUND_PER_KIND))
+    if actor.can("charging.view_settlement"):
+        yield from _unpriced(charging.held_for_price(actor, limit=FOUND_PER_KIND))
     if actor.can("ocpp.view_handshakerefusal"):
         yield from _refusals(actor, now)
     if actor.can("notifications.view_mail"):
@@ -152,6 +154,24 @@ def _held(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
             row.oldest,
             _("Decide"),
             f"{reverse('admin:charging_reviewitem_changelist')}?code__exact={row.code}{at}",
+        )
+        yield row.location_id, row.location, line
+
+
+def _unpriced(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
+    for row in rows:
+        what = ngettext("%(count)s session has no price", "%(count)s sessions have no price", row.count)
+        query = f"?state__exact=held&reason__exact={row.code}&session__location__id__exact={row.location_id}"
+        line = Line(
+            HELD,
+            "Preparing",
+            _("held"),
+            what % {"count": row.count},
+            row.doubt,
+            "",
+            row.oldest,
+            _("See them"),
+            reverse("admin:charging_settlement_changelist") + query,
         )
         yield row.location_id, row.location, line
 

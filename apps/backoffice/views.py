@@ -19,10 +19,11 @@ from apps.accounts import selectors as accounts
 from apps.backoffice.commands import OFFERS, progress_of
 from apps.backoffice.forms import AddStationForm, FrameFilter, NewKeyForm
 from apps.charging import selectors as charging
-from apps.charging.admin import evidence_lines, repairs_of, resolution_title
+from apps.charging.admin import evidence_lines, repairs_of, resolution_title, settlement_chip
 from apps.charging.curve import power_curve
 from apps.charging.meter import NOTES
 from apps.charging.models import AuthorisationReason, Reading, ReviewItem, Session
+from apps.charging.prices import price_items, price_steps
 from apps.core import live
 from apps.core.actor import Actor
 from apps.core.templatetags.parts import at_place
@@ -331,6 +332,7 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
         notes=_notes_of(readings),
         items=[(item, repairs_of(item) if may_repair else (), evidence_lines(item)) for item in items],
         held=any(item.blocking and item.state == "open" for item in items),
+        **_price_part(request, session),
         authorisations=charging.authorisations_for(actor, session),
         authorisation_reason=_reason_of(session),
         frames=_frames_around(request, session),
@@ -342,6 +344,19 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
 
 
 MAX_READINGS = 3000
+
+
+def _price_part(request: HttpRequest, session: Session) -> dict[str, Any]:
+    """Where the session stands on its way to a price, and its CDRs, the newest first."""
+    actor = request.actor
+    if not actor.can("charging.view_cdr"):
+        return {}
+    settlement = charging.settlement_of(actor, session)
+    return {
+        "settlement": settlement,
+        "settlement_chip": settlement_chip(settlement) if settlement is not None else "",
+        "cdrs": [(cdr, price_items(cdr), price_steps(cdr)) for cdr in charging.cdrs_of(actor, session)],
+    }
 
 
 def _reason_of(session: Session) -> str:

@@ -12,7 +12,19 @@ from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, TruncDate
 
-from apps.charging.models import Authorisation, Reading, ReviewCode, ReviewItem, Session, SessionLive, SessionState
+from apps.charging.models import (
+    Authorisation,
+    Cdr,
+    HoldReason,
+    Reading,
+    ReviewCode,
+    ReviewItem,
+    Session,
+    SessionLive,
+    SessionState,
+    Settlement,
+    SettlementState,
+)
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation
 
@@ -252,6 +264,41 @@ def review_items_of(actor: Actor, session: Session) -> list[ReviewItem]:
     """Its doubts, those that hold it back first."""
     rows = ReviewItem.objects.visible_to(actor).filter(session=session).select_related("resolved_by")
     return list(rows.order_by("state", "-blocking", "opened_at"))
+
+
+def settlement_of(actor: Actor, session: Session) -> Settlement | None:
+    """Where a session stands on its way to a price."""
+    found: Settlement | None = Settlement.objects.visible_to(actor).filter(session=session).first()
+    return found
+
+
+def cdrs_of(actor: Actor, session: Session) -> list[Cdr]:
+    """The CDRs and credits of a session, the newest first, with their items."""
+    rows = Cdr.objects.visible_to(actor).filter(session=session).order_by("-pk")
+    return list(rows.prefetch_related("items"))
+
+
+def held_for_price(actor: Actor, *, limit: int) -> list[HeldAtLocation]:
+    """Sessions without a price for another reason than an open doubt, counted by place and reason. One query."""
+    rows = (
+        Settlement.objects.visible_to(actor)
+        .filter(state=SettlementState.HELD)
+        .exclude(reason=HoldReason.REVIEW)
+        .values("session__location_id", "session__location__name", "reason")
+        .annotate(count=Count("pk"), oldest=Min("since"))
+        .order_by("oldest")[:limit]
+    )
+    return [
+        HeldAtLocation(
+            location_id=row["session__location_id"],
+            location=row["session__location__name"],
+            count=row["count"],
+            oldest=row["oldest"],
+            code=row["reason"],
+            doubt=str(HoldReason(row["reason"]).label),
+        )
+        for row in rows
+    ]
 
 
 def authorisations_for(actor: Actor, session: Session) -> list[Authorisation]:

@@ -40,30 +40,38 @@ def without_values(sql: str) -> str:
 
 def copy_of(row):
     """A second row like this one, with other values where the table wants them."""
-    values: dict[str, object] = {}
     unique = {name for one in row._meta.constraints for name in getattr(one, "fields", ())}
-    for field in row._meta.concrete_fields:
-        value = getattr(row, field.attname)
-        if field.primary_key or field.name == "public_id":
-            continue
-        if f"{row._meta.label}.{field.name}" in WORDS:
-            values[field.attname] = value
-            continue
-        if field.choices and field.name in unique and "user" not in unique:
-            words = [one for one, _label in field.flatchoices]
-            value = words[(words.index(value) + 1) % len(words)]
-        if isinstance(field, models.BooleanField):
-            value = False
-        elif isinstance(field, models.IntegerField):
-            value = (value or 0) + 1
-        elif isinstance(field, models.CharField | models.TextField) and not field.choices and value:
-            value = f"{value}x"[-(field.max_length or 200) :]
-        elif field.name == "user":
-            value = UserFactory().pk
-        elif isinstance(field, models.DateTimeField) and field.name in ("removed_at", "resolved_at"):
-            value = timezone.now() + dt.timedelta(days=2)
-        values[field.attname] = value
-    return values
+    fields = [field for field in row._meta.concrete_fields if field.name != "public_id"]
+    counted = any(isinstance(field, models.IntegerField) for field in fields if field.name in unique)
+    turned = unique if "user" not in unique and not counted else ()
+    return {field.attname: _other(row, field, turned) for field in fields if _is_own(field)}
+
+
+def _is_own(field) -> bool:
+    return not field.primary_key or isinstance(field, models.OneToOneField)
+
+
+def _other(row, field, turned):
+    value = getattr(row, field.attname)
+    if field.primary_key:  # of a row beside another one
+        parent = getattr(row, field.name)
+        return type(parent).everything.create(**copy_of(parent)).pk
+    if f"{row._meta.label}.{field.name}" in WORDS:
+        return value
+    if field.name == "user":
+        return UserFactory().pk
+    if field.choices:
+        words = [one for one, _label in field.flatchoices]
+        return words[(words.index(value) + 1) % len(words)] if field.name in turned else value
+    if isinstance(field, models.BooleanField):
+        return False
+    if isinstance(field, models.IntegerField):
+        return (value or 0) + 1
+    if isinstance(field, models.CharField | models.TextField) and value:
+        return f"{value}x"[-(field.max_length or 200) :]
+    if isinstance(field, models.DateTimeField) and field.name in ("removed_at", "resolved_at"):
+        return timezone.now() + dt.timedelta(days=2)
+    return value
 
 
 @pytest.mark.parametrize(("model", "model_admin"), TENANT_ADMINS, ids=lambda one: getattr(one, "__name__", ""))

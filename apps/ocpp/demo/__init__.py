@@ -2,8 +2,8 @@
 over real websockets.
 
 It stands in `ocpp` because it needs every app below and the simulator. `cast` holds who and what there is, `tenants`
-and `sales` make it by the services, `month` lets the chargers live through the month and replay it to a gateway, `live` is for
-`manage.py simulate --demo`.
+and `sales` make it by the services, `month` lets the chargers live through the month and replay it to a gateway,
+`live` is for `manage.py simulate --demo`.
 """
 
 from apps.ocpp.demo.live import demo_guide, demo_lives

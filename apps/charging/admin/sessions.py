@@ -40,6 +40,7 @@ CONSEQUENCES = {
     "bridge_meters": _(
         "The energy is what the old and the new meter counted together. What the charger sent is kept beside it."
     ),
+    "correct_cdr": _("A credit takes the CDR back, and a new one says what the session says now. Both are billed."),
     "shift_times": _("The session's times are corrected by the offset of the charger's clock. What it sent is kept."),
 }
 
