@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
 import hypothesis
 import pytest
 from django.core.cache import cache
+from django.db import transaction
 from django.utils import translation
 
 from apps.core.actor import Actor
@@ -22,6 +26,23 @@ def empty_cache() -> None:
 def language_of_the_settings() -> None:
     """A request leaves its language behind in the thread."""
     translation.deactivate()
+
+
+@pytest.fixture(scope="module")
+def standing_rows(django_db_setup: None, django_db_blocker) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Opens the database for rows that all tests of a module find, for worlds that take long to make.
+
+    They are in a transaction around the module's, which ends with a rollback. The transaction of each test is a
+    savepoint in it. Not for modules with tests that commit.
+    """
+    around = transaction.atomic()
+    around._from_testcase = True  # as of a TestCase: blocks that must be the outermost may begin in it
+    with django_db_blocker.unblock():
+        around.__enter__()
+    yield django_db_blocker.unblock
+    with django_db_blocker.unblock():
+        transaction.set_rollback(True)
+        around.__exit__(None, None, None)
 
 
 @pytest.fixture
