@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery, Value
@@ -191,6 +192,8 @@ class ContractAdmin(Created):
         )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:  # its terms are versions of their own by then
+            kwargs["form"] = forms.ModelForm
         form = super().get_form(request, obj, change=change, **kwargs)
         if "tariff" in form.base_fields:
             tariffs = visible_rows(Tariff, request).filter(archived_at=None)
