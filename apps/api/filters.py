@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django_filters import rest_framework as filters
 
+from apps.billing.models import Invoice
 from apps.cards.models import Token
-from apps.charging.models import ReviewItem, Session
+from apps.charging.models import Cdr, ReviewItem, Session
+from apps.contracts.models import Contract
 from apps.installations.models import ChargingStation, Command
 from apps.ocpp.models import HandshakeRefusal
 
@@ -65,3 +67,33 @@ class CommandFilter(filters.FilterSet):
     class Meta:
         model = Command
         fields = ("station", "state", "action")
+
+
+class ContractFilter(filters.FilterSet):
+    account = filters.CharFilter("account__number")
+
+    class Meta:
+        model = Contract
+        fields = ("number", "account", "currency")
+
+
+class CdrFilter(filters.FilterSet):
+    session = filters.UUIDFilter("session__public_id")
+    token = filters.UUIDFilter("token__public_id")
+    account = filters.CharFilter("account__number")
+    ended_from = filters.IsoDateTimeFilter("ended_at", lookup_expr="gte")
+    ended_before = filters.IsoDateTimeFilter("ended_at", lookup_expr="lt")
+
+    class Meta:
+        model = Cdr
+        fields = ("session", "token", "account", "kind", "currency", "ended_from", "ended_before")
+
+
+class InvoiceFilter(filters.FilterSet):
+    account = filters.CharFilter("account__number")
+    issued_from = filters.DateFilter("issue_date", lookup_expr="gte")
+    issued_before = filters.DateFilter("issue_date", lookup_expr="lt")
+
+    class Meta:
+        model = Invoice
+        fields = ("number", "account", "kind", "currency", "issued_from", "issued_before")

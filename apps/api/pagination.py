@@ -27,3 +27,10 @@ class OldestReading(Newest):
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         return ("at", "digest")
+
+
+class InOrder(Newest):
+    """The lines of one invoice."""
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        return ("position",)

@@ -8,11 +8,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.accounts.models import Organisation
+from apps.billing.models import Invoice, InvoiceLine
 from apps.cards.models import Token, TokenType
-from apps.charging.models import Reading, ReviewItem, Session
+from apps.charging.models import Cdr, RatedItem, Reading, ReviewItem, Session
 from apps.charging.selectors import is_own_card, is_own_place
+from apps.contracts.models import Contract, ContractVersion
 from apps.installations.models import ChargingStation, Command, Connector, Location, StationModel
 from apps.ocpp.models import REMEDIES, HandshakeRefusal, RefusalReason
+from apps.tariffs.models import Tariff, TariffVersion
 
 
 class VisibleField(serializers.SlugRelatedField):
@@ -128,14 +131,21 @@ class TokenSerializer(serializers.ModelSerializer):
     uid = serializers.CharField(max_length=36, allow_null=True, help_text="Null while an ordered card is not sent.")
     organisation = VisibleField(Organisation, required=False, allow_null=True)
     type = serializers.ChoiceField(TokenType.choices, default=TokenType.RFID)
+    contract = serializers.SerializerMethodField(help_text="The contract that covers the card today; null: none.")
 
     class Meta:
         model = Token
         fields = (
             *("id", "uid", "type", "byte_order", "visual_number", "label", "organisation", "state", "expires_at"),
-            "created_at",
+            *("contract", "created_at"),
         )
         read_only_fields = ("state", "created_at")
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_contract(self, token: Token) -> str | None:
+        day = self.context["day"]
+        current = (one.contract for one in token.contracts.all() if one.covers(day) and one.contract.covers(day))
+        return next((str(contract.public_id) for contract in current), None)
 
 
 class ReasonSerializer(serializers.Serializer):
@@ -254,3 +264,115 @@ class CommandSerializer(serializers.ModelSerializer):
             *("actor", "state", "answered_by", "detail", "answer"),
             *("created_at", "deadline_at", "sent_at", "answered_at", "finished_at"),
         )
+
+
+class TariffVersionSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+
+    class Meta:
+        model = TariffVersion
+        fields = (
+            *("id", "number", "valid_from", "price_basis", "elements", "fee_after_minutes", "published_at"),
+            "sha256",
+        )
+        read_only_fields = fields
+
+
+class TariffSerializer(serializers.ModelSerializer):
+    """Elements have OCPI's shape (2.2.1, 11.4.4); prices are text, net, with a VAT class."""
+
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    versions = TariffVersionSerializer(source="published_versions", many=True, read_only=True)
+
+    class Meta:
+        model = Tariff
+        fields = ("id", "name", "currency", "versions", "created_at")
+        read_only_fields = fields
+
+
+class ContractVersionSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    tariff = serializers.UUIDField(source="tariff.public_id", read_only=True)
+
+    class Meta:
+        model = ContractVersion
+        fields = ("id", "number", "valid_from", "tariff", "base_fee")
+        read_only_fields = fields
+
+
+class ContractSerializer(serializers.ModelSerializer):
+    """The version that holds on a day is the one with the latest `valid_from` up to it; of two, the higher number."""
+
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    account = serializers.CharField(source="account.number", read_only=True, help_text="Customer number.")
+    customer = serializers.CharField(source="account.name", read_only=True)
+    versions = ContractVersionSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Contract
+        fields = ("id", "number", "name", "account", "customer", "currency", "starts_on", "ends_on", "versions")
+        read_only_fields = fields
+
+
+class RatedItemSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = RatedItem
+        fields = ("dimension", "quantity", "billed", "exact", "amount", "vat_class", "vat_percent", "periods")
+        read_only_fields = fields
+
+
+class CdrSerializer(serializers.ModelSerializer):
+    """A session with its price, net. A `credit` takes back the CDR that it names in `credits`."""
+
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    session = serializers.UUIDField(source="session.public_id", read_only=True)
+    credits = serializers.UUIDField(source="credits.public_id", read_only=True, allow_null=True, default=None)
+    token = serializers.UUIDField(source="token.public_id", read_only=True)
+    contract = serializers.UUIDField(source="contract_version.contract.public_id", read_only=True)
+    tariff_version = serializers.UUIDField(source="tariff_version.public_id", read_only=True)
+    items = RatedItemSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Cdr
+        fields = (
+            *("id", "kind", "version", "credits", "session", "token", "contract", "tariff_version", "place", "card"),
+            *("started_at", "ended_at", "energy_wh", "charging_s", "parking_s", "meter_start_wh", "meter_stop_wh"),
+            *("interpolated", "country", "supplied_on", "currency", "total", "items", "explanation", "evidence"),
+            "created_at",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, cdr: Cdr) -> dict[str, Any]:
+        """An own card elsewhere keeps the station to itself, as its session does."""
+        shown: dict[str, Any] = super().to_representation(cdr)
+        if not is_own_place(self.context["request"].auth, cdr.session):
+            shown["place"] = {name: value for name, value in cdr.place.items() if name not in ("station", "connector")}
+        return shown
+
+
+class InvoiceLineSerializer(serializers.ModelSerializer):
+    cdr = serializers.UUIDField(source="cdr.public_id", read_only=True, allow_null=True, default=None)
+
+    class Meta:
+        model = InvoiceLine
+        fields = (
+            *("position", "kind", "cdr", "since", "until", "text", "quantity", "unit", "net", "vat_class"),
+            *("vat_percent", "country"),
+        )
+        read_only_fields = fields
+
+
+class InvoiceSerializer(serializers.ModelSerializer):
+    """A final invoice, or a credit note that takes back the invoice that it names in `cancels`."""
+
+    id = serializers.UUIDField(source="public_id", read_only=True)
+    account = serializers.CharField(source="account.number", read_only=True, help_text="Customer number.")
+    cancels = serializers.UUIDField(source="cancels.public_id", read_only=True, allow_null=True, default=None)
+
+    class Meta:
+        model = Invoice
+        fields = (
+            *("id", "kind", "number", "issue_date", "period_from", "period_to", "account", "country", "currency"),
+            *("net", "vat", "gross", "cancels", "sha256", "finalised_at"),
+        )
+        read_only_fields = fields

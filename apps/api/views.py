@@ -14,13 +14,16 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from apps.accounts.selectors import operator_today
 from apps.api import filters, serializers
 from apps.api.authentication import ApiKeyAuthentication, HoldsScope, KeyThrottle
-from apps.api.pagination import Newest, OldestReading
+from apps.api.pagination import InOrder, Newest, OldestReading
+from apps.billing.models import Invoice, InvoiceLine
 from apps.cards import services as cards
-from apps.cards.models import Token
-from apps.charging.models import ReviewItem, Session
+from apps.cards.models import Token, TokenContract
+from apps.charging.models import Cdr, RatedItem, ReviewItem, Session
 from apps.charging.selectors import reading_counts, readings_of
+from apps.contracts.models import Contract, ContractVersion
 from apps.core.actor import Actor
 from apps.installations import selectors as installation_selectors
 from apps.installations import services as installations
@@ -29,6 +32,7 @@ from apps.installations.services import ConnectorSpec
 from apps.ocpp import services as ocpp
 from apps.ocpp.models import HandshakeRefusal
 from apps.ocpp.selectors import charger_url
+from apps.tariffs.models import Tariff, TariffVersion
 
 
 class TenantViewSet(viewsets.GenericViewSet):
@@ -128,7 +132,11 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewS
     }
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.select_related("organisation")
+        contracts = TokenContract.objects.unscoped("of tokens that the actor sees").select_related("contract")
+        return rows.select_related("organisation").prefetch_related(Prefetch("contracts", contracts))
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "day": operator_today(self.actor.operator_id)}
 
     def create(self, request: Request) -> Response:
         new = self.get_serializer(data=request.data)
@@ -226,3 +234,65 @@ class CommandViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
         new.is_valid(raise_exception=True)
         command = installations.request_command(actor=self.actor, now=timezone.now(), **new.validated_data)
         return Response(self.get_serializer(command).data, status=status.HTTP_202_ACCEPTED)
+
+
+class TariffViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """Tariffs with their published versions, the newest first."""
+
+    model = Tariff
+    serializer_class = serializers.TariffSerializer
+    scopes = dict.fromkeys(("list", "retrieve"), "tariffs.view_tariff")
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        versions = TariffVersion.objects.visible_to(self.actor).published().order_by("-valid_from", "-number")
+        return rows.active().prefetch_related(Prefetch("versions", versions, to_attr="published_versions"))
+
+
+class ContractViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """Contracts with their versions, the newest first."""
+
+    model = Contract
+    serializer_class = serializers.ContractSerializer
+    filterset_class = filters.ContractFilter
+    scopes = dict.fromkeys(("list", "retrieve"), "contracts.view_contract")
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        versions = ContractVersion.objects.visible_to(self.actor).select_related("tariff")
+        newest = versions.order_by("-valid_from", "-number")
+        return rows.select_related("account").prefetch_related(Prefetch("versions", newest))
+
+
+class CdrViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """Sessions with their prices, and credits. Nothing here ever changes."""
+
+    model = Cdr
+    serializer_class = serializers.CdrSerializer
+    filterset_class = filters.CdrFilter
+    ordering = ("-ended_at", "-id")
+    scopes = dict.fromkeys(("list", "retrieve"), "charging.view_cdr")
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        items = RatedItem.objects.visible_to(self.actor).order_by("pk")
+        related = ("session", "credits", "token", "contract_version__contract", "tariff_version")
+        return rows.select_related(*related).prefetch_related(Prefetch("items", items))
+
+
+class InvoiceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
+    """Final invoices and credit notes."""
+
+    model = Invoice
+    serializer_class = serializers.InvoiceSerializer
+    filterset_class = filters.InvoiceFilter
+    ordering = ("-finalised_at", "-id")
+    scopes = dict.fromkeys(("list", "retrieve", "lines"), "billing.view_invoice")
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.final().select_related("account", "cancels")
+
+    @extend_schema(responses=serializers.InvoiceLineSerializer(many=True), filters=False)
+    @action(detail=True, pagination_class=InOrder, filterset_class=None)
+    def lines(self, request: Request, public_id: Any) -> Response:
+        """What it bills, in its order."""
+        rows = InvoiceLine.objects.visible_to(self.actor).filter(invoice=self.get_object()).select_related("cdr")
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(serializers.InvoiceLineSerializer(page, many=True).data)

@@ -172,3 +172,7 @@ class TokenContract(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.token}: {self.contract}"
+
+    def covers(self, day: dt.date) -> bool:
+        """Whether the token charges on the contract on a local date."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)

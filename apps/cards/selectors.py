@@ -124,7 +124,7 @@ class PriceBook:
     def _contract(self, token: Token, day: dt.date) -> Contract | None:
         for row in self._bindings.get(token.pk, []):
             contract: Contract = row.contract
-            if _covers(row.valid_from, row.valid_to, day) and _covers(contract.starts_on, contract.ends_on, day):
+            if row.covers(day) and contract.covers(day):
                 return contract
         return None
 
@@ -150,7 +150,3 @@ def price_path(
 def _in_force[Version: (ContractVersion, TariffVersion)](versions: list[Version], day: dt.date) -> Version | None:
     """Of versions in order of precedence the first that holds on this day."""
     return next((one for one in versions if one.valid_from is not None and one.valid_from <= day), None)
-
-
-def _covers(first: dt.date, last: dt.date | None, day: dt.date) -> bool:
-    return first <= day and (last is None or day <= last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -141,6 +142,10 @@ class Contract(PublicIdModel, TenantModel):
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}".strip()
+
+    def covers(self, day: dt.date) -> bool:
+        """Whether it runs on a local date."""
+        return self.starts_on <= day and (self.ends_on is None or day <= self.ends_on)
 
 
 class ContractVersion(PublicIdModel, TenantModel):

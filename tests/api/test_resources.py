@@ -32,10 +32,17 @@ SCOPES = [
     "charging.view_session",
     "charging.view_reading",
     "charging.view_reviewitem",
+    "charging.view_cdr",
+    "tariffs.view_tariff",
+    "contracts.view_contract",
+    "billing.view_invoice",
     "ocpp.view_handshakerefusal",
 ]
 NOW = dt.datetime(2026, 11, 20, 8, 0, tzinfo=dt.UTC)
-LISTS = ["locations", "stations", "tokens", "sessions", "review-items", "handshakes", "commands"]
+LISTS = [
+    *("locations", "stations", "tokens", "sessions", "review-items", "handshakes", "commands"),
+    *("cdrs", "tariffs", "contracts", "invoices"),
+]
 
 
 class Api:
