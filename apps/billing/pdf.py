@@ -29,6 +29,8 @@ from django.utils.translation import gettext as _
 from PIL import Image, UnidentifiedImageError
 
 from apps.billing.snapshots import fingerprint
+from apps.core import money
+from apps.tariffs.elements import Dimension
 
 PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0 libfontconfig1 libglib2.0-0"
 FONTS = {400: "unfold/fonts/inter/Inter-Regular.woff2", 600: "unfold/fonts/inter/Inter-SemiBold.woff2"}
@@ -56,12 +58,11 @@ def draw(snapshot: dict[str, Any], *, logo: bytes | None = None) -> bytes:
 
 
 def printed(html: str, *, identifier: bytes) -> bytes:
-    """The PDF of a page of ours, which fetches nothing: the same page and identifier make the same bytes."""
+    """A page of ours as a PDF: the same text and identifier make the same bytes."""
     engine = _engine()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        document = engine.html(html)
-        content: bytes = document.write_pdf(
+        content: bytes = engine.html(html).write_pdf(
             stylesheets=[engine.style], font_config=engine.fonts, pdf_identifier=identifier
         )
     return content
@@ -150,7 +151,7 @@ class _Words:
         """A unit price as it was used: no digit is dropped."""
         return str(format_decimal(Decimal(value), "#,##0.00####", self.locale, decimal_quantization=False))
 
-    def quantity(self, value: str, places: str = "00") -> str:
+    def quantity(self, value: str | Decimal, places: str = "00") -> str:
         return str(format_decimal(Decimal(value), f"#,##0.{places}", self.locale))
 
     def percent(self, value: str | None) -> str:
@@ -275,24 +276,29 @@ def _start_date(line: dict[str, Any], words: _Words) -> str:
 
 
 def _times(line: dict[str, Any], words: _Words) -> str:
-    """Start and end on the clock of the place, with its zone; the date of the end where it is another one."""
+    """Start and end on the clock of the place, with its zone; how many days later it ended, if not on the same."""
     since, until = _local(line, "since"), _local(line, "until")
-    other_day = f"{words.short_date(until.date().isoformat())}, " if until.date() != since.date() else ""
-    return f"{since:%H:%M} – {other_day}{until:%H:%M} {until.tzname()}"
+    days = (until.date() - since.date()).days
+    later = f" (+{days})" if days else ""
+    return f"{since:%H:%M} – {until:%H:%M}{later} {until.tzname()}"
 
 
 def _part(part: dict[str, str], words: _Words) -> str:
     """A quantity and its unit price, as the amount was computed from them."""
-    units = {"ENERGY": _("kWh"), "TIME": _("h charging"), "PARKING_TIME": _("h parking"), "FLAT": _("session fee")}
-    unit = units.get(part["dimension"], part["dimension"])
-    places = "00####" if part["dimension"] != "FLAT" else "######"
-    quantity = words.quantity(part["quantity"], places)
-    if not part["price"]:
-        return f"{quantity} {unit}"
-    if part["dimension"] == "FLAT":
-        return (
-            f"{quantity} {unit} × {words.price(part['price'])}"
-            if quantity != "1"
-            else (f"{unit} {words.price(part['price'])}")
-        )
-    return f"{quantity} {unit} × {words.price(part['price'])}"
+    quantity, price = Decimal(part["quantity"]), words.price(part["price"]) if part["price"] else ""
+    if part["dimension"] == Dimension.FLAT:
+        shown = _("session fee") if abs(quantity) == 1 else f"{words.quantity(quantity, '####')} {_('session fees')}"
+        return f"{shown} × {'-' if quantity == -1 else ''}{price}" if price else shown
+    if part["dimension"] == Dimension.ENERGY:
+        shown = f"{words.quantity(quantity, '00####')} kWh"
+        return f"{shown} × {price}" if price else shown
+    what = _("parked") if part["dimension"] == Dimension.PARKING_TIME else _("charging")
+    shown = f"{_minutes(quantity)} min {what}"
+    return f"{shown} × {price}/h" if price else shown
+
+
+def _minutes(hours: Decimal) -> str:
+    """Hours as minutes, with seconds where there are any: `25`, `25:30`."""
+    minutes, seconds = divmod(int(money.half_up(abs(hours) * 3600, 0)), 60)
+    sign = "-" if hours < 0 else ""
+    return f"{sign}{minutes}:{seconds:02}" if seconds else f"{sign}{minutes}"

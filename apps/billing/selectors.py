@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 
 from apps.accounts.models import Brand
 from apps.accounts.selectors import brand_for
@@ -14,6 +18,8 @@ from apps.billing.models import BilledItem, BillingRun, Delivery, Invoice, Invoi
 from apps.contracts.models import BillingAccount
 from apps.core import money
 from apps.core.actor import Actor
+
+MONTHS_BACK = 12
 
 
 class Looks:
@@ -91,6 +97,21 @@ def open_run(actor: Actor) -> BillingRun | None:
         BillingRun.objects.visible_to(actor).exclude(state=RunState.FINALISED).order_by("-period", "-number").first()
     )
     return found
+
+
+def months_to_bill(today: dt.date) -> list[tuple[str, str]]:
+    """The months that a run may bill, as choices: the last one that is over first, then earlier ones, then this one."""
+    first = today.replace(day=1)
+    months = [first]
+    for _number in range(MONTHS_BACK):
+        months.append((months[-1] - dt.timedelta(days=1)).replace(day=1))
+    running = _("%(month)s, which is not over") % {"month": month_in_words(first)}
+    return [*((one.isoformat(), month_in_words(one)) for one in months[1:]), (first.isoformat(), running)]
+
+
+def month_in_words(month: dt.date) -> str:
+    """`October 2026` in the reader's language."""
+    return date_format(month, "YEAR_MONTH_FORMAT")
 
 
 # --- the bookkeeper's file --------------------------------------------------------------------------------------------

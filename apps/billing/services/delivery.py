@@ -107,7 +107,7 @@ def deliver_again(*, actor: Actor, invoice: Invoice, why: str) -> Delivery:
             pk=invoice.pk
         )
         deliveries = Delivery.objects.visible_to(actor).filter(invoice=invoice).select_related("mail")
-        last = deliveries.order_by("-pk").first()
+        last: Delivery | None = deliveries.order_by("-pk").first()
         if last is not None and last.mail.state == MailState.QUEUED:
             raise ValidationError(_("The e-mail is on its way. Wait for what becomes of it."))
         record_audit(actor=actor, action="invoice.delivered_again", target=invoice, why=why)
@@ -138,7 +138,9 @@ def _send(actor: Actor, invoice: Invoice, attempt: int) -> Delivery:
     )
     named = {"operator_id": invoice.operator_id, "invoice": invoice, "mail": mail}
     known: Delivery | None = Delivery.objects.visible_to(actor).filter(**named).first()
-    return known if known is not None else Delivery.objects.create(**named, at=timezone.now())
+    if known is None:
+        known = Delivery.objects.create(**named, at=timezone.now())
+    return known
 
 
 def unfinished_invoices(*, now: dt.datetime) -> list[int]:
