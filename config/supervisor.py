@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from config import libraries
+
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = int(os.environ.get("PORT") or "8000")
 LOOPBACK = HOST in ("127.0.0.1", "localhost", "::1")
@@ -76,6 +78,8 @@ def set_up() -> bool:
     """Everything that is done once, before the processes start: Django and the tables. Whether the demo is to be
     loaded: there is nobody yet, or its load was interrupted."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    if told := libraries.provide():
+        print(told, flush=True)
     if not LOOPBACK:
         os.environ.setdefault("CHARGER_HOST", _lan_address())
     import django

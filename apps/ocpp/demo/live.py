@@ -47,6 +47,7 @@ def demo_guide() -> list[tuple[str, str]]:
         ("Sign in as", f"{HARBOUR.email(Role.OWNER)}  (back office; operations@, support@, viewer@ … too)"),
         ("", f"{HARBOUR.email(Role.MANAGER)}  ({HARBOUR.fleet_slug}.localhost; driver@ too)"),
         ("", f"{RIDGE.email(Role.OWNER)}  (the rival)"),
+        ("Invoices", f"http://{HARBOUR.fleet_slug}.localhost:{settings.PORT}/invoices/  (as the fleet's manager)"),
         ("Password", secrets["DEMO_PASSWORD"]),
         ("API key", f"vd_{secrets['DEMO_API_KEY'][:10]}_{secrets['DEMO_API_KEY']}"),
         ("Your charger", url),
