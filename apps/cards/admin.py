@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import linebreaksbr
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -214,9 +215,11 @@ class TokenAdmin(CsvButtons, ModelAdmin):
         """Which contract; then a preview of what becomes of each card; then it is done."""
         chosen = list(queryset.select_related("organisation")[:MAX_BULK])
         form = BindForm(request.POST if "why" in request.POST else None, request=request, obj=None)
-        outcomes = []
+        outcomes, seen = [], ""
         if form.is_bound and form.is_valid():
-            if "confirmed" in request.POST:
+            seen = form.digest()
+            # Only what was looked at is done: a field that was changed since is looked at first.
+            if "confirmed" in request.POST and request.POST.get("seen") == seen:
                 self._bind(request, chosen, form)
                 return None
             outcomes = services.preview_assignments(actor=request.actor, tokens=chosen, binding=form.binding())
@@ -229,6 +232,7 @@ class TokenAdmin(CsvButtons, ModelAdmin):
             "fitting": [one for one in outcomes if not one.refusal],
             "unfitting": [one for one in outcomes if one.refusal],
             "previewed": bool(outcomes),
+            "seen": seen,
             "most": MAX_BULK,
             "back": reverse("admin:cards_token_changelist"),
         }
@@ -300,7 +304,8 @@ class CardOrderAdmin(ReadOnlyAdmin):
     list_select_related = ("organisation", "ordered_by")
     search_fields = ("organisation__name", "address", "tokens__label")
     ordering = ("-ordered_at", "-pk")
-    fields = (("organisation", "ordered_by"), ("address", "ordered_at"))
+    fields = (("organisation", "ordered_by"), ("lines_of_address", "ordered_at"))
+    readonly_fields = ("lines_of_address",)
     inlines = (OrderedInline,)
     empty_text = _("Fleet managers order cards in the portal; here you see what is to be sent.")
 
@@ -308,6 +313,10 @@ class CardOrderAdmin(ReadOnlyAdmin):
         waiting = Count("tokens", filter=Q(tokens__state=TokenState.ORDERED))
         rows: models.QuerySet[CardOrder] = super().get_queryset(request)
         return rows.annotate(tokens_count=Count("tokens"), waiting=waiting)
+
+    @display(description=_("delivery address"))
+    def lines_of_address(self, order: CardOrder) -> str:
+        return linebreaksbr(order.address)
 
     @display(description=_("order"), ordering="pk")
     def name(self, order: CardOrder) -> str:

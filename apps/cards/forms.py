@@ -69,6 +69,11 @@ class BindForm(ReasonForm):
     def binding(self) -> Binding:
         return Binding(**{name: value for name, value in self.cleaned_data.items() if name != "why"})
 
+    def digest(self) -> str:
+        """What was looked at in a preview."""
+        binding = self.binding()
+        return f"{binding.contract.pk} {binding.valid_from} {binding.valid_to} {binding.replacing}"
+
 
 class UnbindForm(ReasonForm):
     """The last day of a period on a contract."""

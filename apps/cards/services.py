@@ -287,9 +287,16 @@ def _outcomes(actor: Actor, tokens: Sequence[int], binding: Binding, *, lock: bo
 
 def _outcome(token: Token, taken: Sequence[TokenContract], binding: Binding) -> Outcome:
     in_the_way = [one for one in taken if not binding.replacing or one.valid_from >= binding.valid_from]
+    if len(taken) == 1 and taken[0].contract_id == binding.contract.pk and _holds_throughout(taken[0], binding):
+        return Outcome(token, _("The card is on this contract then already."))
     if in_the_way:
         return Outcome(token, _taken(in_the_way[0]))
     return Outcome(token, ends=taken[0] if taken else None)
+
+
+def _holds_throughout(row: TokenContract, binding: Binding) -> bool:
+    begun = row.valid_from <= binding.valid_from
+    return begun and (row.valid_to is None or (binding.valid_to is not None and binding.valid_to <= row.valid_to))
 
 
 def _fault_of(contract: Contract, binding: Binding) -> str:

@@ -198,6 +198,7 @@ class ContractAdmin(Created):
         if "tariff" in form.base_fields:
             tariffs = visible_rows(Tariff, request).filter(archived_at=None)
             form.base_fields["tariff"].queryset = tariffs.order_by("name")
+            form.base_fields["tariff"].label_from_instance = lambda one: f"{one} ({one.currency})"
         return form
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -40,7 +40,7 @@ class Row:
     """A line of the table beside the picture: which days, from when to when, at which price."""
 
     days: str
-    times: str
+    times: tuple[str, ...]
     price: str
 
 
@@ -79,7 +79,7 @@ class Week:
         for number, runs in enumerate(self.days):
             alike.setdefault(runs, []).append(number)
         return [
-            Row(days_words(days), ", ".join(times), self.words(price))
+            Row(days_words(days), tuple(times), self.words(price))
             for runs, days in alike.items()
             for price, times in _by_price(runs).items()
         ]
@@ -163,7 +163,7 @@ def _drawn(week: Week) -> SafeString:
         w=WIDTH,
         h=HEIGHT,
         title=week.title,
-        desc="; ".join(f"{row.days} {row.times} {row.price}" for row in week.rows),
+        desc="; ".join(f"{row.days} {', '.join(row.times)} {row.price}" for row in week.rows),
         hours=format_html_join(
             "",
             '<text class="week-scale" x="{}" y="14" fill="#52525b" text-anchor="{}">{}</text>',

@@ -17,6 +17,7 @@ from apps.contracts.models import Contract
 from tests.factories.accounts import MembershipFactory, UserFactory
 from tests.factories.cards import TokenFactory
 from tests.factories.contracts import create_contract, make_contract
+from tests.factories.forms import filled_in
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +49,10 @@ def url_of(card: Token, action: str = "change") -> str:
 
 def wanted(contract: Contract, first: str = "2026-11-01", **given) -> dict:
     return {"contract": contract.pk, "valid_from": first, "valid_to": "", "why": "agreed", **given}
+
+
+def seen_in(page: str) -> str:
+    return filled_in(page)["seen"][0]
 
 
 def test_a_card_is_bound_on_its_page_and_shows_its_history(desk, contract, card):
@@ -103,7 +108,10 @@ class TestMany:
         assert "1 card stays as it is:" in preview
         assert "since Nov. 9, 2026" in preview
         assert TokenContract.everything.filter(contract=contract).count() == 1
-        done = self.ask(desk, cards, **wanted(contract), confirmed="1")
+        other = self.ask(desk, cards, **wanted(contract, "2026-11-02"), confirmed="1", seen=seen_in(preview))
+        assert "2 cards are bound:" in other.content.decode()  # something else than what was looked at
+        assert TokenContract.everything.filter(contract=contract).count() == 1
+        done = self.ask(desk, cards, **wanted(contract), confirmed="1", seen=seen_in(preview))
         assert done.status_code == 302
         assert TokenContract.everything.filter(contract=contract).count() == 3
         told = desk.get("/cards/token/").content.decode()
@@ -116,7 +124,8 @@ class TestMany:
         assert not page.context["previewed"]
 
     def test_another_operator_s_cards_are_left_alone(self, desk, contract, cards, rival):
-        self.ask(desk, [rival.token, cards[0]], **wanted(contract), confirmed="1")
+        preview = self.ask(desk, [rival.token, cards[0]], **wanted(contract)).content.decode()
+        self.ask(desk, [rival.token, cards[0]], **wanted(contract), confirmed="1", seen=seen_in(preview))
         assert list(TokenContract.everything.filter(contract=contract).values_list("token", flat=True)) == [cards[0].pk]
 
     def test_support_may_not(self, ours, contract, cards):

@@ -73,7 +73,7 @@ def test_two_contracts_of_a_card_never_overlap(ours, system, contract, first, la
 def test_the_refusal_names_what_is_in_the_way(ours, system, contract):
     bind(system, ours.token, contract, 0)
     with pytest.raises(ValidationError, match=f"{contract.number}.* since Nov. 1, 2026, without an end"):
-        bind(system, ours.token, contract, 3, 4)
+        bind(system, ours.token, create_contract(ours.operator), 3, 4)
 
 
 @pytest.mark.django_db
@@ -102,6 +102,13 @@ def test_another_contract_takes_over_from_a_day_on(ours, system, contract):
         (other, day(10), None),
     ]
     with pytest.raises(ValidationError):  # what begins on the same day is not ended before it began
+        bind(system, ours.token, contract, 10, replacing=True)
+
+
+@pytest.mark.django_db
+def test_a_card_that_is_on_the_contract_already_stays_as_it_is(ours, system, contract):
+    bind(system, ours.token, contract, 0)
+    with pytest.raises(ValidationError, match="on this contract then already"):
         bind(system, ours.token, contract, 10, replacing=True)
 
 

@@ -105,9 +105,9 @@ class TestWeek:
     def test_the_table_groups_days_that_are_alike(self):
         energy = weeks_of(terms(*_with_clock()), DAY)[0]
         assert [(row.days, row.times, row.price) for row in energy.rows] == [
-            ("Mon–Fri", "00:00–08:00, 18:00–24:00", "€0.49 per kWh"),
-            ("Mon–Fri", "08:00–18:00", "€0.59 per kWh"),
-            ("Sat, Sun", "00:00–24:00", "€0.49 per kWh"),
+            ("Mon–Fri", ("00:00–08:00", "18:00–24:00"), "€0.49 per kWh"),
+            ("Mon–Fri", ("08:00–18:00",), "€0.59 per kWh"),
+            ("Sat, Sun", ("00:00–24:00",), "€0.49 per kWh"),
         ]
 
     def test_dates_choose_the_week(self):
