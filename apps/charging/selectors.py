@@ -275,7 +275,7 @@ def settlement_of(actor: Actor, session: Session) -> Settlement | None:
 def cdrs_of(actor: Actor, session: Session) -> list[Cdr]:
     """The CDRs and credits of a session, the newest first, with their items."""
     rows = Cdr.objects.visible_to(actor).filter(session=session).order_by("-pk")
-    return list(rows.prefetch_related("items"))
+    return list(rows.select_related("account").prefetch_related("items"))
 
 
 def held_for_price(actor: Actor, *, limit: int) -> list[HeldAtLocation]:

@@ -10,15 +10,13 @@ from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from apps.charging.admin.sessions import PeriodFilter
 from apps.charging.models import Cdr, Settlement, SettlementState
-from apps.charging.prices import price_items, price_steps
 from apps.core.admin import ReadOnlyAdmin, RelatedFilter, display
-from apps.core.templatetags.parts import at_place, kwh, lasted, money, status_chip
+from apps.core.templatetags.parts import at_place, kwh, money, status_chip
 
 _TONES = {"waiting": "Preparing", "held": "SuspendedEV", "priced": "Available", "free": "Available", "void": "ended"}
 
@@ -39,26 +37,15 @@ class CdrAdmin(ReadOnlyAdmin):
     search_fields = ("public_id", "account__name", "account__number", "token__uid", "token__label")
     search_help_text = _("Account, card or id")
     ordering = ("-ended_at", "-pk")
-    fieldsets = (
-        (None, {"fields": (("began", "ended"), ("session_link", "kind_in_words"), ("place_name", "card_name"))}),
-        (_("Price"), {"fields": (("price", "account"), "lines", "path")}),
-        (
-            _("Evidence"),
-            {"fields": (("energy", "meters"), ("charged", "parked"), "evidence_in_words", ("public_id", "engine"))},
-        ),
-    )
-    readonly_fields = (
-        *("began", "ended", "session_link", "kind_in_words", "place_name", "card_name", "price", "lines", "path"),
-        *("energy", "meters", "charged", "parked", "evidence_in_words"),
-    )
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        """It is a part of its session's page, beside the readings that it comes from."""
+        cdr = self.get_object(request, object_id)
+        return redirect(f"{reverse('backoffice:session', args=[cdr.session_id])}#cdr-{cdr.pk}")
 
     @display(description=_("began"), ordering="started_at")
     def began(self, cdr: Cdr) -> str:
         return at_place(cdr.started_at, _zone(cdr))
-
-    @display(description=_("ended"))
-    def ended(self, cdr: Cdr) -> str:
-        return at_place(cdr.ended_at, _zone(cdr))
 
     @display(description=_("place"))
     def place_name(self, cdr: Cdr) -> str:
@@ -80,37 +67,6 @@ class CdrAdmin(ReadOnlyAdmin):
     @display(description=_("kind"), ordering="kind")
     def kind_in_words(self, cdr: Cdr) -> str:
         return f"{cdr.get_kind_display()} {cdr.version}" if cdr.version > 1 else str(cdr.get_kind_display())
-
-    @display(description=_("session"))
-    def session_link(self, cdr: Cdr) -> SafeString:
-        url = reverse("backoffice:session", args=[cdr.session_id])
-        return format_html('<a href="{}">{}</a>', url, _("Its readings and messages"))
-
-    @display(description=_("line by line"))
-    def lines(self, cdr: Cdr) -> str:
-        found = {"items": price_items(cdr), "cdr": cdr, "zone": _zone(cdr)}
-        return render_to_string("backoffice/parts/price_lines.html", found)
-
-    @display(description=_("why this price"))
-    def path(self, cdr: Cdr) -> str:
-        return render_to_string("backoffice/parts/price_steps.html", {"steps": price_steps(cdr)})
-
-    @display(description=_("meter"))
-    def meters(self, cdr: Cdr) -> str:
-        return f"{kwh(cdr.meter_start_wh)} → {kwh(cdr.meter_stop_wh)}"
-
-    @display(description=_("charging time"))
-    def charged(self, cdr: Cdr) -> str:
-        return lasted(cdr.charging_s)
-
-    @display(description=_("parking time"))
-    def parked(self, cdr: Cdr) -> str:
-        return lasted(cdr.parking_s)
-
-    @display(description=_("readings"))
-    def evidence_in_words(self, cdr: Cdr) -> str:
-        readings = cdr.evidence.get("readings", {})
-        return f"{readings.get('count', 0)} · SHA-256 {readings.get('sha256', '')}"
 
 
 @admin.register(Settlement)
