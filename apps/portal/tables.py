@@ -8,14 +8,13 @@ from typing import Any
 import django_tables2 as tables
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from apps.core.actor import Actor
 from apps.core.tables import RowTable
-from apps.core.templatetags.parts import UNKNOWN, at_place, kw, kwh, lasted, money
+from apps.core.templatetags.parts import UNKNOWN, at_place, day, kw, kwh, lasted, money
 from apps.portal import selectors
 from apps.portal.selectors import CardRow, InvitationRow, InvoiceRow, LocationRow, PersonRow, PricedRow, StationRow
 from apps.reports.documents import consumption_lines
@@ -36,6 +35,11 @@ def _step(name: str, public_id: Any, text: str, whose: str) -> str:
     """A link to what can be done with a row; who cannot see the row hears whose it is."""
     url = reverse(name, args=[public_id])
     return format_html('<a href="{}">{}<span class="hidden-text"> {}</span></a>', url, text, whose)
+
+
+def _with_note(text: str, note: str) -> str:
+    """A cell with something smaller below it. One element, so that a phone's row keeps it together."""
+    return format_html('<span>{}<br><span class="small soft">{}</span></span>', text, note) if note else text
 
 
 class LocationTable(RowTable):
@@ -146,7 +150,8 @@ class CardTable(RowTable):
             steps.append(_step("portal:block_card", record.public_id, _("Block"), record.name))
         if record.may_report:
             steps.append(_step("portal:report_card_lost", record.public_id, _("Report lost"), record.name))
-        return format_html_join(" · ", "{}", ((one,) for one in steps)) or UNKNOWN
+        told = format_html_join(" · ", "{}", ((one,) for one in steps))
+        return format_html("<span>{}</span>", told) if steps else UNKNOWN
 
     def plain_state(self, record: CardRow) -> str:
         return record.state_word
@@ -182,7 +187,7 @@ class InvoiceTable(RowTable):
         return render_to_string("portal/invoice_state.html", {"invoice": record})
 
     def render_issue_date(self, record: InvoiceRow) -> str:
-        return date_format(record.issue_date)
+        return day(record.issue_date)
 
     def render_period(self, record: InvoiceRow) -> str:
         return record.period
@@ -211,8 +216,7 @@ class ConsumptionTable(RowTable):
     started_at = tables.Column(
         gettext_lazy("Start"), order_by="day", empty_values=(), attrs={"td": {"class": "head keep"}}
     )
-    card = tables.Column(gettext_lazy("Card"), order_by="card")
-    driver = tables.Column(gettext_lazy("Driver"), order_by="driver")
+    card = tables.Column(gettext_lazy("Card, driver"), order_by=("card", "day"))
     charger = tables.Column(gettext_lazy("Charger"), order_by="charger")
     energy = tables.Column(gettext_lazy("Energy"), order_by="energy_wh", empty_values=(), attrs=_RIGHT)
     net = tables.Column(gettext_lazy("Price, net"), orderable=False, empty_values=(), attrs=_RIGHT)
@@ -229,13 +233,14 @@ class ConsumptionTable(RowTable):
 
     def render_started_at(self, record: ConsumptionRow) -> str:
         if record.started_at is None or record.session is None:
-            return date_format(record.day)
+            return day(record.day)
         return _link("portal:session", record.session, at_place(record.started_at, record.zone))
 
+    def render_card(self, record: ConsumptionRow) -> str:
+        return _with_note(record.card, record.driver if record.session else "")
+
     def render_charger(self, record: ConsumptionRow) -> str:
-        if not record.place or record.place == record.charger:
-            return record.charger
-        return format_html('{} <span class="small soft">{}</span>', record.charger, record.place)
+        return _with_note(record.charger, record.place if record.place != record.charger else "")
 
     def render_energy(self, record: ConsumptionRow) -> str:
         return kwh(record.energy_wh) if record.sessions else UNKNOWN
@@ -245,7 +250,9 @@ class ConsumptionTable(RowTable):
 
     def render_invoice(self, record: ConsumptionRow) -> str:
         if record.invoice is None:
-            return format_html('<span class="small soft">{}<br>{}</span>', _("not billed yet"), record.why)
+            return format_html(
+                '<span class="small">{}<br><span class="soft">{}</span></span>', _("not billed yet"), record.why
+            )
         return _link("portal:invoice", record.invoice.public_id, record.invoice.number)
 
     def export_rows(self) -> Iterator[list[Any]]:
@@ -331,7 +338,6 @@ class SessionTable(RowTable):
     )
     state = tables.Column(gettext_lazy("State"), order_by=("state", "started_at"), attrs=_KEEP)
     place = tables.Column(gettext_lazy("Location"), order_by=("location__name", "started_at"))
-    station = tables.Column(gettext_lazy("Charger"), orderable=False, empty_values=())
     card = tables.Column(gettext_lazy("Card"), orderable=False, empty_values=())
     duration = tables.Column(gettext_lazy("Duration"), orderable=False, empty_values=(), attrs=_RIGHT)
     energy = tables.Column(gettext_lazy("Energy"), orderable=False, empty_values=(), attrs=_RIGHT)
@@ -360,8 +366,8 @@ class SessionTable(RowTable):
     def render_state(self, record: PricedRow) -> str:
         return render_to_string("portal/session_state.html", {"session": record})
 
-    def render_station(self, record: PricedRow) -> str:
-        return self.plain_station(record) or UNKNOWN
+    def render_place(self, record: PricedRow) -> str:
+        return _with_note(record.place, self.plain_station(record))
 
     def render_card(self, record: PricedRow) -> str:
         return self.plain_card(record)
@@ -370,10 +376,7 @@ class SessionTable(RowTable):
         return lasted(record.duration_s)
 
     def render_energy(self, record: PricedRow) -> str:
-        energy = kwh(record.energy_wh)
-        if record.power_w is None:
-            return energy
-        return format_html('{}<br><span class="small soft">{}</span>', energy, kw(record.power_w))
+        return _with_note(kwh(record.energy_wh), "" if record.power_w is None else kw(record.power_w))
 
     def render_net(self, record: PricedRow) -> str:
         return render_to_string("portal/session_price.html", {"session": record})

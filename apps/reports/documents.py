@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import batched
 from typing import Any
 
+from django.template.loader import render_to_string
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from apps.reports.selectors import ConsumptionRow
+from apps.accounts.models import Brand
+from apps.billing.pdf import printed
+from apps.reports.charts import consumption_bars
+from apps.reports.selectors import Consumption, ConsumptionRow, Totals
 
+# A PDF is drawn while somebody waits: so many rows, and a sentence that the CSV has all of them.
+ROWS_PRINTED = 1000
+ROWS_A_TABLE = 300  # a longer table costs more than its rows
 KINDS = {"session": gettext_lazy("session"), "credit": gettext_lazy("credit"), "fee": gettext_lazy("base fee")}
 
 
@@ -44,3 +54,46 @@ def consumption_lines(rows: Iterable[ConsumptionRow]) -> Iterator[list[Any]]:
             row.invoice.number if row.invoice else "",
             row.why,
         ]
+
+
+def chart_of(report: Consumption) -> str:
+    """The month's bars, for the page and the document alike."""
+    return consumption_bars(report.bars, title=_("Energy by day"), names=(_("on an invoice"), _("not billed yet")))
+
+
+def consumption_pdf(
+    report: Consumption, rows: list[ConsumptionRow], totals: Totals, *, title: str, of: str, brand: Brand
+) -> bytes:
+    """The report as a document in the brand's look and the reader's language. `of` names the one group that is shown,
+    or nothing."""
+    html = render_to_string(
+        "reports/consumption.html",
+        {
+            "language": get_language(),
+            "title": title,
+            "of": of,
+            "brand": brand,
+            "logo": _logo(brand),
+            "report": report,
+            "totals": totals,
+            "chart": "" if of else chart_of(report),
+            "grouped_by": _GROUPED_BY[report.by],
+            "tables": list(batched(rows[:ROWS_PRINTED], ROWS_A_TABLE)),
+            "left_out": max(len(rows) - ROWS_PRINTED, 0),
+        },
+    )
+    return printed(html, identifier=hashlib.sha256(html.encode()).hexdigest()[:16].encode())
+
+
+_GROUPED_BY = {"card": gettext_lazy("Card"), "driver": gettext_lazy("Driver"), "charger": gettext_lazy("Charger")}
+
+
+def _logo(brand: Brand) -> str:
+    """The logo as `data:`, as a document fetches nothing; empty where there is none to be read."""
+    if not brand.logo_light:
+        return ""
+    try:
+        with brand.logo_light.open("rb") as file:
+            return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
+    except OSError:
+        return ""

@@ -131,6 +131,7 @@ class Consumption:
     bars: list[Bar]
 
 
+NOBODY = "none"  # the key of rows without a card or a driver
 GROUPINGS = ("card", "driver", "charger")
 
 
@@ -206,17 +207,17 @@ _SHARED_FIELDS = (
     "started_at",
     "ended_at",
     "host_id",
-    "location_id",
+    "location__public_id",
     "location__name",
     "location__time_zone",
-    "station_id",
+    "station__public_id",
     "station__name",
     "station__identity",
-    "token_id",
+    "token__public_id",
     "token__label",
     "token__visual_number",
     "token__uid",
-    "holder_id",
+    "holder__public_id",
     "holder__name",
     "holder__email",
 )
@@ -325,11 +326,11 @@ def _who_and_where(actor: Actor, told: dict[str, Any]) -> dict[str, Any]:
         "zone": told["location__time_zone"],
         "place": told["location__name"],
         "card": told["token__label"] or told["token__visual_number"] or told["token__uid"] or _("no card"),
-        "card_key": str(told["token_id"] or ""),
+        "card_key": str(told["token__public_id"] or NOBODY),
         "driver": told["holder__name"] or told["holder__email"] or _("no driver"),
-        "driver_key": str(told["holder_id"] or ""),
+        "driver_key": str(told["holder__public_id"] or NOBODY),
         "charger": station if own_place else told["location__name"],
-        "charger_key": f"c{told['station_id']}" if own_place else f"p{told['location_id']}",
+        "charger_key": str(told["station__public_id"] if own_place else told["location__public_id"]),
     }
 
 

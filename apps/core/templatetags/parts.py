@@ -38,6 +38,10 @@ _LOOKS = {
     "awaiting": ("busy", "clock"),
     "ended": ("offline", "check-circle"),
     "void": ("offline", "no-symbol"),
+    "waiting": ("busy", "clock"),
+    "held": ("busy", "pause-circle"),
+    "priced": ("available", "check-circle"),
+    "free": ("offline", "check-circle"),
 }
 
 
@@ -70,6 +74,15 @@ def at_place(at: dt.datetime | None, zone: str) -> str:
     # Translators: Django's date format characters.
     pattern = _("j M Y, H:i")
     return f"{date_format(local, pattern)} {local.tzname()}"
+
+
+@register.filter
+def day(date: dt.date | None) -> str:
+    """A date as lists show it."""
+    if date is None:
+        return UNKNOWN
+    # Translators: Django's date format characters.
+    return str(date_format(date, _("j M Y")))
 
 
 @register.filter

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.billing.models import Invoice, InvoiceKind
 from apps.billing.totals import VatRow
+from apps.core.templatetags.parts import day
 
 CANCELLED = "cancelled"
 INVOICE_STATES = {
@@ -54,7 +55,7 @@ class InvoiceRow:
         if self.period_from.day == 1 and after.day == 1 and self.period_from.month == self.period_to.month:
             # Translators: Django's date format characters.
             return date_format(self.period_from, _("F Y"))
-        return f"{date_format(self.period_from)} – {date_format(self.period_to)}"
+        return f"{day(self.period_from)} – {day(self.period_to)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,13 @@ def invoice_rows(invoices: Iterable[Invoice]) -> list[InvoiceRow]:
 def invoice_page(invoice: Invoice) -> InvoicePage:
     """What an invoice says of itself, whatever became of its account since."""
     frozen = invoice.snapshot
-    rates = (
-        VatRow(Decimal(one["percent"]), Decimal(one["net"]), Decimal(one["vat"])) for one in frozen.get("rates", ())
-    )
     return InvoicePage(
         row=_invoice_row(invoice),
         seller=frozen.get("seller", {}),
         buyer=frozen.get("buyer", {}),
-        rates=tuple(VatRow(*one) for one in rates),
+        rates=tuple(
+            VatRow(Decimal(one["percent"]), Decimal(one["net"]), Decimal(one["vat"])) for one in frozen.get("rates", ())
+        ),
         lines=len(frozen.get("lines", ())),
     )
 

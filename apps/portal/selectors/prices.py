@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from fractions import Fraction
-from typing import Any
 
 from django.db.models import Prefetch
-from django.utils.dateparse import parse_datetime
-from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from apps.billing.totals import Totals, totals
-from apps.cards.selectors import Step
 from apps.charging.models import Cdr, HoldReason, RatedItem, Session, SessionState, Settlement, SettlementState
+from apps.charging.prices import PriceItem, PriceStep, price_items, price_steps
 from apps.charging.selectors import SessionRow, is_own_card, session_rows
-from apps.core import money
 from apps.core.actor import Actor
 from apps.reports.selectors import SEES_PRICES
-from apps.tariffs.elements import Dimension
 
 # What each state of a settlement means for whoever pays.
 MEANING = {
@@ -29,44 +22,6 @@ MEANING = {
     SettlementState.FREE: _("Free of charge: this location lets every card charge."),
     SettlementState.VOID: _("The session does not count: nothing is charged for it."),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class PriceStep:
-    """One line of why: what was asked (of a country, on a day), and what was found."""
-
-    asked: str
-    of: str
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class PricePeriod:
-    """A stretch of a session at one price: Wh, seconds or 1, and `price` a kWh, an hour or a session."""
-
-    since: dt.datetime
-    until: dt.datetime
-    billed: Decimal
-    price: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class PriceItem:
-    """All of one dimension and VAT class: Wh, seconds or 1 as measured and as billed in steps, and its amount, net."""
-
-    dimension: str
-    word: str
-    measured: Decimal
-    billed: Decimal
-    amount: Decimal
-    vat_percent: Decimal
-    periods: tuple[PricePeriod, ...]
-
-    @property
-    def one_price(self) -> Decimal | None:
-        """The unit price, where all of it has the same."""
-        prices = {one.price for one in self.periods}
-        return prices.pop() if len(prices) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,50 +128,14 @@ def _price(session: Session, settlement: Settlement | None, cdr: Cdr | None) -> 
 
 
 def _price_of(cdr: Cdr) -> Price:
-    items = tuple(_item(one) for one in cdr.items.all())
+    items = price_items(cdr)
     return Price(
         state=SettlementState.PRICED,
         word=str(SettlementState.PRICED.label),
         currency=cdr.currency,
         sums=totals(((one.vat_percent, one.amount) for one in items), cdr.currency),
         items=items,
-        steps=tuple(_step(one) for one in cdr.explanation if isinstance(one, dict)),
+        steps=price_steps(cdr),
         corrected=cdr.version > 1,
         interpolated=cdr.interpolated,
     )
-
-
-def _step(told: dict[str, str]) -> PriceStep:
-    country, _space, day = told["of"].rpartition(" ")
-    shown = date_format(dt.date.fromisoformat(day)) if day else ""
-    asked = Step(told["code"], told["found"]).asked
-    return PriceStep(asked, " ".join(filter(None, [country, shown])), told["found"])
-
-
-def _item(item: RatedItem) -> PriceItem:
-    return PriceItem(
-        dimension=item.dimension,
-        word=str(Dimension(item.dimension).label),
-        measured=item.quantity,
-        billed=item.billed,
-        amount=item.amount,
-        vat_percent=item.vat_percent,
-        periods=tuple(_period(one) for one in item.periods if isinstance(one, dict) and "price" in one),
-    )
-
-
-def _period(told: dict[str, Any]) -> PricePeriod:
-    since, until = parse_datetime(told["since"]), parse_datetime(told["until"])
-    assert since is not None
-    assert until is not None
-    return PricePeriod(
-        since=since,
-        until=until,
-        billed=_decimal(told["billed"]),
-        price=Decimal(told["price"]),
-    )
-
-
-def _decimal(text: str) -> Decimal:
-    """A whole number, a decimal or a fraction as text, with the places that a page can show."""
-    return money.half_up(Fraction(text), money.EXACT_DIGITS)

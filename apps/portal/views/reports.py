@@ -6,19 +6,21 @@ import datetime as dt
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django_tables2 import RequestConfig
 
 from apps.billing.models import Invoice
+from apps.billing.pdf import why_unavailable
 from apps.core.csv import csv_response
 from apps.portal.forms import ReportForm
 from apps.portal.tables import ConsumptionTable
 from apps.portal.views.pages import PER_PAGE, page_for, show_page
 from apps.reports import selectors
-from apps.reports.charts import consumption_bars
+from apps.reports.documents import chart_of, consumption_pdf
 from apps.reports.selectors import SEES_INVOICES
 
 
@@ -37,9 +39,17 @@ def report(request: HttpRequest) -> HttpResponseBase:
     rows = selectors.group_of(found, of) if group else found.rows
     table = ConsumptionTable(rows)
     RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
+    name, title = _name(form.month_shown, invoice), _title(form.month_shown, invoice)
+    totals = group.totals if group else found.totals
     if request.GET.get("export") == "csv":
-        return csv_response(_file_name(form.month_shown, invoice), table.export_rows())
+        return csv_response(name, table.export_rows())
+    if request.GET.get("export") == "pdf" and not why_unavailable():
+        of = group.name if group else ""
+        content = consumption_pdf(found, rows, totals, title=title, of=of, brand=request.brand)
+        return _file(name, content)
     context = {
+        "title": title,
+        "no_pdf": request.GET.get("export") == "pdf",
         "report": found,
         "form": form,
         "invoice": invoice,
@@ -48,11 +58,9 @@ def report(request: HttpRequest) -> HttpResponseBase:
         "later": selectors.next_month(form.month_shown),
         "is_latest": form.month_shown >= today.replace(day=1),
         "group": group,
-        "totals": group.totals if group else found.totals,
+        "totals": totals,
         "table": table,
-        "chart": consumption_bars(
-            found.bars, title=_("Energy by day"), names=(_("on an invoice"), _("not billed yet"))
-        ),
+        "chart": chart_of(found),
     }
     return show_page(request, "portal/report.html", "report", context)
 
@@ -68,5 +76,17 @@ def _invoice(request: HttpRequest) -> Invoice | None:
     return get_object_or_404(selectors.visible_invoices(request.actor), public_id=public_id)
 
 
-def _file_name(month: dt.date, invoice: Invoice | None) -> str:
+def _name(month: dt.date, invoice: Invoice | None) -> str:
     return f"consumption-{invoice.number if invoice else f'{month:%Y-%m}'}"
+
+
+def _title(month: dt.date, invoice: Invoice | None) -> str:
+    if invoice is not None:
+        return _("Consumption on %(number)s") % {"number": invoice.number}
+    # Translators: Django's date format characters.
+    return _("Consumption in %(month)s") % {"month": date_format(month, _("F Y"))}
+
+
+def _file(name: str, content: bytes) -> HttpResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.pdf"', "X-Content-Type-Options": "nosniff"}
+    return HttpResponse(content, content_type="application/pdf", headers=headers)

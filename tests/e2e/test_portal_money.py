@@ -1,0 +1,155 @@
+"""The portal's pages of money in a browser: prices, cards, invoices, the report; phone and desktop, light and dark."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import setup_databases
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from apps.accounts.models import Document
+from apps.billing.models import InvoiceFile
+from apps.cards.models import Token, TokenState
+from apps.charging.models import HoldReason, SessionState, SettlementState
+from apps.installations.models import ConnectorState, StationState
+from tests.e2e.conftest import Site
+from tests.e2e.test_portal import HOST, LONG, assert_fits, refused, sign_in
+from tests.factories.cards import TokenFactory
+from tests.factories.cast import Tenant, make_tenant
+from tests.factories.charging import make_session
+from tests.factories.contracts import make_contract
+from tests.ocpp import live
+from tests.reports.worlds import at, bill, cancel, credit, ended_session, price, settle
+
+__all__ = ["refused"]
+
+
+@pytest.fixture
+def site(request, server, django_db_blocker, settings) -> Iterator[Site]:
+    """The running application over a copy of the empty database: no flush removes rows that are final."""
+    settings.PUBLIC_PORT = server.port
+    with django_db_blocker.unblock():
+        if connection.settings_dict["NAME"] != connection.settings_dict["TEST"]["NAME"]:
+            # No other test of this run asked for a database, so pytest-django made none.
+            setup_databases(verbosity=0, interactive=False, keepdb=not request.config.getvalue("create_db"))
+        with live.database_copy("money") as name, live.working_on(name):
+            yield server
+
+
+@pytest.fixture
+def tenant(site) -> Tenant:
+    """A fleet with two months of sessions: billed, held, credited, on two cards."""
+    tenant = make_tenant("Amber")
+    tenant.station.name, tenant.token.label = (
+        LONG[:80],
+        "Alexandra-Maximiliane von Hohenlohe-Schillingsfürst, Dienstwagen",
+    )
+    tenant.station.save()
+    tenant.token.save()
+    StationState.everything.filter(station=tenant.station).update(online=True)
+    ConnectorState.everything.filter(connector=tenant.connector).update(status="Charging")
+    return tenant
+
+
+@pytest.fixture
+def world(tenant) -> dict[str, str]:
+    contract = make_contract(tenant, base_fee="5.00")
+    pool = TokenFactory(
+        operator=tenant.operator, organisation=tenant.fleet, label="Pool 2", visual_number="DE-AMB-C0002"
+    )
+    Token.everything.create(
+        operator=tenant.operator, organisation=tenant.fleet, label="New driver", state=TokenState.ORDERED, uid=None
+    )
+    cdrs = [
+        price(ended_session(tenant, at(10, day, 6 + day % 9), energy_wh=4_000 + 913 * day, token=token), contract)
+        for day in range(1, 29)
+        for token in (tenant.token, pool)
+    ]
+    wrong = price(ended_session(tenant, at(10, 29), energy_wh=44_000), contract)
+    first = bill(contract, [*cdrs[:40], wrong], number="DE2026-000017", month=10, fee="5.00")
+    right = price(wrong.session, contract, per_kwh="0.39", version=2) if credit(wrong) else None
+    second = bill(contract, cdrs[40:50], number="DE2026-000018", month=11)
+    note = cancel(second, number="DE-C2026-000001")
+    for number, reason in enumerate((HoldReason.NO_CONTRACT, HoldReason.REVIEW, HoldReason.REVIEW)):
+        settle(ended_session(tenant, at(10, 12 + number, 20)), SettlementState.HELD, reason)
+    now = timezone.now()
+    for hours in (2, 30):
+        price(ended_session(tenant, now - dt.timedelta(hours=hours), energy_wh=17_345), contract)
+    held = ended_session(tenant, now - dt.timedelta(hours=5))
+    settle(held, SettlementState.HELD, HoldReason.NO_CONTRACT)
+    make_session(tenant, state=SessionState.ACTIVE)
+    document = Document(
+        operator=tenant.operator, name="invoice.pdf", content_type="application/pdf", size=5, sha256="0"
+    )
+    document.file.save("invoice.pdf", ContentFile(b"%PDF-"), save=True)
+    InvoiceFile.everything.create(
+        operator=tenant.operator, invoice=first, document=document, rendered_at=timezone.now()
+    )
+    return {
+        "home": "/",
+        "sessions": "/sessions/",
+        "priced": f"/sessions/{right.session.public_id}/",
+        "held": f"/sessions/{held.public_id}/",
+        "cards": "/cards/",
+        "order": "/cards/order/",
+        "block": f"/cards/{pool.public_id}/block/",
+        "lost": f"/cards/{pool.public_id}/lost/",
+        "invoices": "/invoices/",
+        "invoice": f"/invoices/{first.public_id}/",
+        "cancelled": f"/invoices/{second.public_id}/",
+        "note": f"/invoices/{note.public_id}/",
+        "report": "/report/?month=2026-10",
+        "by-driver": "/report/?month=2026-10&by=driver",
+        "by-charger": "/report/?month=2026-10&by=charger&page=2",
+        "of-card": f"/report/?month=2026-10&of={pool.public_id}",
+        "of-invoice": f"/report/?invoice={first.public_id}",
+        "empty-month": "/report/?month=2026-01",
+    }
+
+
+def test_every_page_of_money_can_be_used_by_everybody(site, world, looks, axe_clean, shot, refused, request):
+    sign_in(site, looks)
+    for path in world.values():
+        looks.goto(site.url(HOST, path))
+        axe_clean(looks)
+        assert_fits(looks, path)
+    assert refused == []
+
+
+@pytest.mark.parametrize("width", [360, 900])
+def test_every_page_of_money_fits_small_phones_and_tablets(site, world, page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    sign_in(site, page)
+    for path in world.values():
+        page.goto(site.url(HOST, path))
+        assert_fits(page, path)
+
+
+def test_cards_are_ordered_and_blocked_without_javascript(site, world, browser):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 800})
+    try:
+        page = context.new_page()
+        sign_in(site, page, "/cards/")
+        page.get_by_role("link", name="Order cards").click()
+        page.get_by_label("How many cards?").fill("2")
+        page.get_by_label("Name of card 1").fill("Van 7")
+        page.get_by_role("button", name="Show so many rows").click()
+        expect(page.get_by_label("Name of card 1")).to_have_value("Van 7")
+        page.get_by_label("Driver of card 2").select_option("Amber driver")
+        page.get_by_label("Delivery address").fill("Quay 7\n20457 Hamburg")
+        page.get_by_role("button", name="Order", exact=True).click()
+        expect(page.get_by_text("2 cards were ordered.")).to_be_visible()
+        row = page.get_by_role("row").filter(has_text="Pool 2")
+        row.get_by_role("link", name="Block").click()
+        page.get_by_label("Why").fill("The van was sold.")
+        page.get_by_role("button", name="Block the card").click()
+        expect(page.get_by_text("Pool 2 is blocked.")).to_be_visible()
+    finally:
+        context.close()
+    assert Token.everything.filter(state=TokenState.ORDERED).count() == 3
+    assert Token.everything.get(label="Pool 2").state == TokenState.BLOCKED
