@@ -16,6 +16,26 @@ from tests.factories.cast import CANARY, Tenant, make_tenant
 hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-with-database",
+        action="store_true",
+        help="Leave out tests that ask for no database. They are refused one, so its kind is the same to them.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--only-with-database"):
+        return
+    without = [item for item in items if not uses_database(item)]
+    config.hook.pytest_deselected(items=without)
+    items[:] = [item for item in items if uses_database(item)]
+
+
+def uses_database(item: pytest.Item) -> bool:
+    return item.get_closest_marker("django_db") is not None or "django_db_setup" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     """A rolled-back brand must not live on in the cache."""

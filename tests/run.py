@@ -36,6 +36,9 @@ MANAGE = (PYTHON, "manage.py")
 # Without --reuse-db: databases are made anew and dropped.
 PYTEST = (str(BIN / "pytest"), "-q", "-o", "addopts=-ra --strict-markers --strict-config -p no:cacheprovider")
 PARALLEL = ("-n", "2")
+# Files whose tests share something that takes long to make.
+BY_FILE = (*PARALLEL, "--dist", "loadfile")
+STARTS = "tests/e2e/test_make_run.py"  # it measures seconds, so it is alone
 ON_FAILURE = ("--screenshot", "only-on-failure", "--output", str(RESULTS / "failed-pages"))
 
 PRODUCTION = {
@@ -82,9 +85,10 @@ STEPS = (
     Step("imports", (str(BIN / "lint-imports"),), "lint"),
     Step("migrations", (*MANAGE, "makemigrations", "--check", "--dry-run"), "lint"),
     Step("deploy", (*MANAGE, "check", "--deploy", "--fail-level", "WARNING"), "lint", env=PRODUCTION),
-    Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node",)),
-    Step("postgres", (*PYTEST, *PARALLEL, "tests"), needs=("postgres", "redis", "node")),
-    Step("browser", (*PYTEST, *ON_FAILURE, "tests/e2e"), needs=("chromium",)),
+    Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node", "pdf")),
+    Step("postgres", (*PYTEST, *PARALLEL, "--only-with-database", "tests"), needs=("postgres", "redis", "node", "pdf")),
+    Step("browser", (*PYTEST, *BY_FILE, *ON_FAILURE, "tests/e2e", f"--ignore={STARTS}"), needs=("chromium", "pdf")),
+    Step("start", (*PYTEST, STARTS)),
     Step("kill-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), "kill"),
     Step("kill-postgres", (*PYTEST, "tests/kill"), "kill", needs=("postgres", "redis")),
     Step("soak-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), SOAK, env=LONG, limit_s=1800),
