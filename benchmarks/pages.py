@@ -1,4 +1,4 @@
-"""Opens list pages of 100,000 sessions and 2,000 stations, and counts their queries.
+"""Prices 100,000 sessions, then opens list pages of them, their CDRs and 2,000 stations, and counts the queries.
 
     python -m benchmarks.pages
 
@@ -76,6 +76,17 @@ def make_sessions() -> None:
     Counter.objects.update_or_create(name="session", defaults={"last": SESSIONS})
 
 
+def settle() -> None:
+    """A CDR for each session, by what makes them every minute."""
+    from apps.charging import services
+
+    began, now = time.perf_counter(), dt.datetime.now(dt.UTC)
+    while services.find_unsettled(now=now, patience=dt.timedelta(0)):
+        services.settle_due(now=now)
+    rate = SESSIONS / (time.perf_counter() - began)
+    print(f"  {SESSIONS:,} sessions priced, {rate:,.0f} a second", flush=True)
+
+
 def make_people() -> str:
     """An owner with a portal of its own; gives an API key."""
     from allauth.account.models import EmailAddress
@@ -102,6 +113,11 @@ def pages(api_key: str) -> Iterator[Page]:
     for model in (
         "charging/session",
         "charging/reviewitem",
+        "charging/cdr",
+        "charging/settlement",
+        "contracts/contract",
+        "tariffs/tariff",
+        "billing/invoice",
         "installations/chargingstation",
         "installations/location",
         "cards/token",
@@ -109,9 +125,9 @@ def pages(api_key: str) -> Iterator[Page]:
         yield Page(f"back office: {model}", f"/{model}/", admin, {})
     yield Page("back office: session search", "/charging/session/?q=BENCH-77", admin, {})
     yield Page("back office: station search", "/installations/chargingstation/?q=BENCH-77", admin, {})
-    for name in ("", "locations/", "chargers/", "sessions/"):
+    for name in ("", "locations/", "chargers/", "sessions/", "cards/", "invoices/", "report/"):
         yield Page(f"portal: /{name}", f"/{name}", HOST, {})
-    for name in ("stations", "sessions", "tokens", "review-items", "locations"):
+    for name in ("stations", "sessions", "tokens", "review-items", "locations", "cdrs", "contracts", "invoices"):
         yield Page(f"API: {name}", f"/api/v1/{name}/", admin, keyed)
 
 
@@ -120,6 +136,7 @@ def main() -> int:
     django.setup()
     fleet.make(STATIONS)
     make_sessions()
+    settle()
     api_key = make_people()
     from django.db import connection
     from django.test import Client

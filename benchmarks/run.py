@@ -1,6 +1,6 @@
-"""`make bench`: what a message costs, beside others; a storm; Authorize beside bulk load; list pages.
+"""`make bench`: what a message costs, beside others; a storm; Authorize beside bulk load; rating; list pages.
 
-    benchmarks/run.py [messages] [open] [sqlite] [storm] [authorize] [pages]
+    benchmarks/run.py [messages] [open] [sqlite] [storm] [authorize] [rating] [pages]
 
 BENCH=quick shortens every window and does one round. The server is pinned to one core, the generator to another,
 PostgreSQL is not. Everything runs as shipped: no setting is made for it.
@@ -232,9 +232,16 @@ def measure_authorize(bench: Bench) -> None:
     judge("Authorize p99 (ms)", one.authorize_p99_ms, at_most=50)
 
 
+def measure_rating(bench: Bench) -> None:
+    """10,000 sessions of 100 readings on one core."""
+    head("Rating")
+    if subprocess.run([PYTHON, "-m", "benchmarks.rating"], cwd=ROOT).returncode:
+        failed_bars.append("rating")
+
+
 def measure_pages(bench: Bench) -> None:
-    """List pages of 100,000 sessions and 2,000 stations."""
-    head("List pages of 100,000 sessions and 2,000 stations")
+    """List pages of 100,000 sessions with their CDRs and 2,000 stations."""
+    head("List pages of 100,000 sessions with their CDRs and 2,000 stations")
     with bench.database(UVICORN) as env:
         run([PYTHON, "manage.py", "migrate", "-v0"], env)
         if subprocess.run([PYTHON, "-m", "benchmarks.pages"], cwd=ROOT, env=env).returncode:
@@ -247,6 +254,7 @@ MEASURES = {
     "sqlite": measure_sqlite,
     "storm": measure_storm,
     "authorize": measure_authorize,
+    "rating": measure_rating,
     "pages": measure_pages,
 }
 
