@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -103,6 +104,13 @@ class SellerAdmin(ModelAdmin):
     )
     def make_default(self, request: HttpRequest, seller: Seller, form: ReasonForm) -> None:
         services.make_default_seller(actor=request.actor, seller=seller, why=form.cleaned_data["why"])
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        try:
+            super().save_formset(request, form, formset, change)
+        except IntegrityError as refusal:  # the database's own look at them, which sees what others save at once
+            text = _("These registrations would overlap, or somebody changed them meanwhile. Look at them again.")
+            raise ValidationError(text) from refusal
 
     def archive_object(self, request: HttpRequest, obj: Seller, why: str) -> None:
         if obj.is_default:

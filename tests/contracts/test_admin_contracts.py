@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
+from apps.accounts.admin import RegistrationFormSet
 from apps.accounts.models import AuditEntry, SellerRegistration
 from apps.accounts.permissions import Role
 from apps.accounts.selectors import operator_today
@@ -182,6 +183,16 @@ def test_a_registration_that_cannot_be_is_refused_beside_its_row(ours, desk, sys
     assert page.status_code == 200
     [formset] = [one.formset for one in page.context["inline_admin_formsets"]]
     assert text in str(formset.forms[1].errors[field])
+    assert not SellerRegistration.objects.visible_to(system).exists()
+
+
+def test_what_only_the_database_sees_is_told_in_the_form(ours, desk, system, monkeypatch):
+    seller = ours.location.seller
+    url = reverse("admin:accounts_seller_change", args=[seller.pk])
+    monkeypatch.setattr(RegistrationFormSet, "clean", lambda formset: None)  # as if both were typed at once
+    data = registrations(seller, {"valid_from": "2024-01-01"}, {"valid_from": "2025-01-01"})
+    page = desk.post(url, data)
+    assert "would overlap" in page.content.decode()
     assert not SellerRegistration.objects.visible_to(system).exists()
 
 
