@@ -54,11 +54,12 @@ def make_cdrs(
     percent: str = "19",
     energy_wh: int = 11_082,
     price: str = "0.49",
+    apart: dt.timedelta = dt.timedelta(hours=1),
     **given,
 ) -> list[Cdr]:
-    """One CDR of one rated item a net amount, an hour each, one after the other."""
+    """One CDR of one rated item a net amount, each so long after the one before."""
     first = Counter.draw("session", len(nets))
-    starts = [start + dt.timedelta(hours=number) for number in range(len(nets))]
+    starts = [start + number * apart for number in range(len(nets))]
     sessions = Session.everything.bulk_create(
         _session(tenant, first + number, at, energy_wh) for number, at in enumerate(starts)
     )

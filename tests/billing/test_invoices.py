@@ -1,0 +1,227 @@
+"""Final invoices: numbers, what freezes them, credit notes, who sees them, and that customers hear of them once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from decimal import Decimal
+
+import pytest
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from apps.billing import pdf, selectors, services, snapshots
+from apps.billing.models import BilledItem, Delivery, Invoice, InvoiceFile, InvoiceSeries
+from apps.billing.services import delivery, finalising
+from apps.core.actor import Actor, Kind
+from apps.notifications.models import MailState
+from tests.factories.billing import NOON, credit_of, finalised, make_cdr, make_cdrs, make_customer
+from tests.factories.tasks import run_tasks
+
+
+def actor_of(tenant, user, *, driver: bool = False) -> Actor:
+    return Actor(
+        kind=Kind.SESSION,
+        operator_id=tenant.operator.pk,
+        user=user,
+        organisations={tenant.fleet.pk: frozenset({"billing.view_invoice"})},
+        driver_of=frozenset({tenant.fleet.pk} if driver else ()),
+    )
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+def test_numbers_follow_each_other_in_the_order_of_the_customers(ours):
+    for _number in range(5):
+        make_cdr(ours, make_customer(ours), "2.00")
+    invoices = finalised(ours)
+    year = invoices[0].issue_date.year
+    assert [one.number for one in invoices] == [f"DE{year}-{number:06}" for number in range(1, 6)]
+    assert [one.account.number for one in invoices] == sorted(one.account.number for one in invoices)
+
+
+def test_a_draft_has_no_number_and_a_failure_takes_none(ours, system, monkeypatch):
+    for _number in range(3):
+        make_cdr(ours, make_customer(ours), "2.00")
+    original = finalising.freeze
+
+    def fails(invoice, *args, **kwargs):
+        if invoice.account.number == max(one.account.number for one in Invoice.everything.select_related("account")):
+            raise RuntimeError("unforeseen")
+        original(invoice, *args, **kwargs)
+
+    monkeypatch.setattr(finalising, "freeze", fails)
+    with pytest.raises(RuntimeError):
+        finalised(ours)
+    assert not Invoice.everything.exclude(number="").exists()
+    assert not InvoiceSeries.everything.exclude(next=1).exists()
+    monkeypatch.undo()
+    services.continue_finalising(run_id=Invoice.everything.first().run_id)
+    assert Invoice.everything.filter(state="final").count() == 3
+
+
+def test_the_issue_date_of_a_series_never_goes_back(ours):
+    make_cdr(ours, make_customer(ours))
+    [invoice] = finalised(ours)
+    tomorrow = invoice.issue_date + dt.timedelta(days=1)
+    if tomorrow.year != invoice.issue_date.year:
+        tomorrow = invoice.issue_date
+    InvoiceSeries.everything.update(last_issued_on=tomorrow)
+    make_cdr(ours, make_customer(ours), start=NOON + dt.timedelta(hours=3))
+    [later] = finalised(ours)
+    assert later.issue_date == tomorrow
+
+
+@pytest.mark.parametrize("table", ["billing_invoice", "billing_invoiceline"])
+def test_a_final_invoice_is_never_changed(ours, table):
+    make_cdr(ours, make_customer(ours))
+    finalised(ours)
+    for statement in (f"UPDATE {table} SET net = 0", f"DELETE FROM {table}"):
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_the_fingerprint_is_that_of_the_snapshot(ours):
+    make_cdr(ours, make_customer(ours, base_fee="9.90"))
+    [invoice] = finalised(ours)
+    invoice.refresh_from_db()
+    assert invoice.sha256 == snapshots.fingerprint(invoice.snapshot)
+    assert invoice.snapshot["number"] == invoice.number
+
+
+def test_what_is_renamed_later_is_on_the_invoice_as_it_was(ours):
+    contract = make_customer(ours)
+    make_cdr(ours, contract)
+    [invoice] = finalised(ours)
+    before = pdf.page(Invoice.everything.get(pk=invoice.pk).snapshot)
+    type(contract.account).everything.update(name="Somebody else")
+    ours.location.name = "Elsewhere"
+    ours.location.save()
+    assert pdf.page(Invoice.everything.get(pk=invoice.pk).snapshot) == before
+
+
+# --- credit notes -----------------------------------------------------------------------------------------------------
+def test_a_credit_note_nets_its_invoice_to_zero_and_releases_it(ours, system):
+    make_cdrs(ours, make_customer(ours, base_fee="9.90"), ["5.43", "5.43", "5.43"])
+    [invoice] = finalised(ours)
+    note = services.cancel_invoice(actor=system, invoice=invoice, why="wrong customer")
+    assert note.number == f"DE-C{note.issue_date.year}-000001"
+    assert (note.net + invoice.net, note.vat + invoice.vat, note.gross + invoice.gross) == (0, 0, 0)
+    assert sum(line.net for line in note.lines.all()) == -invoice.net
+    assert note.snapshot["cancels"] == {"number": invoice.number, "issue_date": invoice.issue_date.isoformat()}
+    [again] = finalised(ours)
+    assert (again.net, again.lines.count()) == (invoice.net, 4)
+    with pytest.raises(ValidationError):
+        services.cancel_invoice(actor=system, invoice=invoice, why="twice")
+    with pytest.raises(ValidationError):
+        services.cancel_invoice(actor=system, invoice=note, why="a credit note")
+
+
+def test_a_cdr_is_billed_once_at_a_time(ours, system):
+    cdr = make_cdr(ours, make_customer(ours))
+    [invoice] = finalised(ours)
+    assert selectors.invoices_of_cdrs(system, [cdr.pk])[cdr.pk].number == invoice.number
+    services.cancel_invoice(actor=system, invoice=invoice, why="x")
+    assert selectors.invoices_of_cdrs(system, [cdr.pk]) == {}
+    [again] = finalised(ours)
+    assert selectors.invoices_of_cdrs(system, [cdr.pk])[cdr.pk].number == again.number
+    assert BilledItem.everything.filter(item__cdr=cdr, released_at=None).count() == 1
+
+
+def test_a_cdr_whose_credit_is_billed_comes_back_when_its_invoice_is_cancelled(ours, system):
+    contract = make_customer(ours)
+    cdr = make_cdr(ours, contract, "5.00")
+    [first] = finalised(ours)
+    credit_of(cdr)
+    make_cdr(ours, contract, "7.00", start=NOON + dt.timedelta(hours=3))
+    [second] = finalised(ours)
+    services.cancel_invoice(actor=system, invoice=first, why="x")
+    [third] = finalised(ours)
+    assert (second.net, third.net) == (Decimal("2.00"), Decimal("5.00"))
+
+
+def test_only_those_who_may_cancel_and_with_a_reason(ours, system):
+    make_cdr(ours, make_customer(ours))
+    [invoice] = finalised(ours)
+    with pytest.raises(PermissionDenied):
+        services.cancel_invoice(actor=actor_of(ours, ours.manager), invoice=invoice, why="x")
+    with pytest.raises(ValidationError):
+        services.cancel_invoice(actor=system, invoice=invoice, why=" ")
+
+
+# --- who sees them ----------------------------------------------------------------------------------------------------
+def test_a_customer_sees_final_invoices_of_its_own_and_nothing_else(ours, rival, system):
+    for tenant in (ours, rival):
+        make_cdr(tenant, make_customer(tenant))
+        finalised(tenant)
+        make_cdr(tenant, make_customer(tenant), start=NOON + dt.timedelta(hours=3))
+    services.start_run(actor=system, period=NOON.date())
+    manager, driver = actor_of(ours, ours.manager), actor_of(ours, ours.driver, driver=True)
+    [seen] = selectors.final_invoices(manager)
+    assert seen.operator == ours.operator
+    assert seen.lines.model.objects.visible_to(manager).count() == 1
+    assert list(selectors.final_invoices(driver)) == []
+    foreign = Invoice.everything.get(operator=rival.operator, state="final")
+    assert selectors.invoice_of(manager, foreign.public_id) is None
+    assert selectors.invoice_of(manager, seen.public_id) == seen
+
+
+# --- PDF and e-mail ---------------------------------------------------------------------------------------------------
+def test_a_customer_hears_of_an_invoice_once_with_a_link_to_its_own_brand(ours, mailoutbox):
+    make_cdr(ours, make_customer(ours))
+    [invoice] = finalised(ours)
+    run_tasks()
+    services.render_invoice(invoice_id=invoice.pk)
+    services.deliver_invoice(invoice_id=invoice.pk)
+    run_tasks()
+    [mail] = mailoutbox
+    assert mail.to == [invoice.account.email]
+    assert f"{ours.fleet_brand.host}" in mail.body
+    assert f"/invoices/{invoice.public_id}/" in mail.body
+    assert mail.attachments == []
+    assert invoice.number in mail.subject
+
+
+def test_a_refused_mail_is_seen_and_sent_again_by_a_button(ours, system, settings, mailoutbox):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        options = {"host": "127.0.0.1", "port": taken.getsockname()[1], "timeout": 5}
+        settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}}
+        make_cdr(ours, make_customer(ours))
+        [invoice] = finalised(ours)
+        run_tasks()
+    [refused] = selectors.refused_deliveries(system)
+    assert refused.invoice == invoice
+    assert "ConnectionRefusedError" in refused.mail.error
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    services.deliver_again(actor=system, invoice=invoice, why="server is back")
+    with pytest.raises(ValidationError):
+        services.deliver_again(actor=system, invoice=invoice, why="impatient")
+    run_tasks()
+    assert len(mailoutbox) == 1
+    assert list(selectors.refused_deliveries(system)) == []
+
+
+def test_a_new_address_gets_a_mail_of_its_own(ours, system, mailoutbox):
+    contract = make_customer(ours)
+    make_cdr(ours, contract)
+    [invoice] = finalised(ours)
+    run_tasks()
+    type(contract.account).everything.filter(pk=contract.account_id).update(email="new@amber.example")
+    services.deliver_again(actor=system, invoice=invoice, why="moved")
+    run_tasks()
+    assert [mail.to[0] for mail in mailoutbox][1:] == ["new@amber.example"]
+    assert {one.mail.state for one in Delivery.everything.select_related("mail")} == {MailState.SENT}
+
+
+def test_without_the_libraries_everything_but_pdfs_works(ours, monkeypatch, mailoutbox):
+    monkeypatch.setattr(pdf, "why_unavailable", lambda: "OSError: cannot load library 'libpango'")
+    make_cdr(ours, make_customer(ours))
+    [invoice] = finalised(ours)
+    run_tasks()
+    assert len(mailoutbox) == 1
+    assert not InvoiceFile.everything.exists()
+    later = timezone.now() + delivery.RETRY_AFTER * 2
+    assert services.unfinished_invoices(now=later) == []
+    monkeypatch.undo()
+    assert services.unfinished_invoices(now=later) == [invoice.pk]
