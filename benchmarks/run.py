@@ -1,6 +1,6 @@
-"""`make bench`: what a message costs, beside others; a storm; Authorize beside bulk load; rating; list pages.
+"""`make bench`: what a message costs, beside others; a storm; Authorize beside bulk load; rating; billing; list pages.
 
-    benchmarks/run.py [messages] [open] [sqlite] [storm] [authorize] [rating] [pages]
+    benchmarks/run.py [messages] [open] [sqlite] [storm] [authorize] [rating] [billing] [pages]
 
 BENCH=quick shortens every window and does one round. The server is pinned to one core, the generator to another,
 PostgreSQL is not. Everything runs as shipped: no setting is made for it.
@@ -239,6 +239,15 @@ def measure_rating(bench: Bench) -> None:
         failed_bars.append("rating")
 
 
+def measure_billing(bench: Bench) -> None:
+    """A month's run, and how fast its PDFs are drawn."""
+    head("Billing of 1,000 accounts with 20,000 sessions")
+    with bench.database(UVICORN) as env:
+        run([PYTHON, "manage.py", "migrate", "-v0"], env)
+        if subprocess.run([PYTHON, "-m", "benchmarks.billing"], cwd=ROOT, env=env).returncode:
+            failed_bars.append("billing")
+
+
 def measure_pages(bench: Bench) -> None:
     """List pages of 100,000 sessions with their CDRs and 2,000 stations."""
     head("List pages of 100,000 sessions with their CDRs and 2,000 stations")
@@ -255,6 +264,7 @@ MEASURES = {
     "storm": measure_storm,
     "authorize": measure_authorize,
     "rating": measure_rating,
+    "billing": measure_billing,
     "pages": measure_pages,
 }
 

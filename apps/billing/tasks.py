@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from django_q.tasks import async_task
+
 from apps.billing import services
 from apps.billing.events import INVOICE_FINALISED, INVOICE_READY, RUN_BEGUN
 from apps.billing.models import BillingRun, RunState
@@ -12,6 +14,8 @@ from apps.core.events import Payload
 from apps.core.schedules import every
 
 BUDGET_S = 15.0
+# Below the time after which the cluster hands a task to another worker.
+LONG_S = 170
 STALLED = dt.timedelta(minutes=10)
 
 
@@ -29,9 +33,17 @@ def continue_runs(payloads: list[Payload]) -> None:
 
 @events.on(INVOICE_FINALISED)
 def render_invoices(payloads: list[Payload]) -> None:
-    """Draw the PDFs of invoices that became final."""
+    """Draw the PDFs of invoices that became final; one of hundreds of pages is a task with more time."""
     for payload in payloads:
-        services.render_invoice(invoice_id=payload["invoice_id"])
+        if services.is_long(invoice_id=payload["invoice_id"]):
+            async_task("apps.billing.tasks.render_long_invoice", payload["invoice_id"], timeout=LONG_S)
+        else:
+            services.render_invoice(invoice_id=payload["invoice_id"])
+
+
+def render_long_invoice(invoice_id: int) -> None:
+    """Draw one invoice with very many lines."""
+    services.render_invoice(invoice_id=invoice_id)
 
 
 @events.on(INVOICE_READY)

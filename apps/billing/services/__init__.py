@@ -1,7 +1,7 @@
 """Every change that billing makes: runs (`drafting`), final invoices and credit notes (`finalising`), PDFs and mails
 (`delivery`)."""
 
-from apps.billing.services.delivery import deliver_again, deliver_invoice, render_invoice, unfinished_invoices
+from apps.billing.services.delivery import deliver_again, deliver_invoice, is_long, render_invoice, unfinished_invoices
 from apps.billing.services.drafting import continue_drafting, draft_again, start_run
 from apps.billing.services.finalising import cancel_invoice, continue_finalising, finalise_run
 
@@ -13,6 +13,7 @@ __all__ = [
     "deliver_invoice",
     "draft_again",
     "finalise_run",
+    "is_long",
     "render_invoice",
     "start_run",
     "unfinished_invoices",

@@ -15,7 +15,7 @@ from apps.accounts.selectors import public_url
 from apps.accounts.services import record_audit
 from apps.billing import pdf, selectors, snapshots
 from apps.billing.events import INVOICE_READY
-from apps.billing.models import Delivery, Invoice, InvoiceFile
+from apps.billing.models import Delivery, Invoice, InvoiceFile, InvoiceLine
 from apps.core.actor import Actor
 from apps.core.events import publish
 from apps.notifications.models import Mail, MailState
@@ -24,6 +24,7 @@ from apps.notifications.services import queue_mail, resend_mail
 PORTAL_PATH = "/invoices/{}/"
 RETRY_AFTER = dt.timedelta(minutes=10)
 RETRIED_AT_ONCE = 200
+LONG_LINES = 500
 
 
 def render_invoice(*, invoice_id: int) -> InvoiceFile | None:
@@ -41,6 +42,12 @@ def render_invoice(*, invoice_id: int) -> InvoiceFile | None:
         return None
     content = pdf.draw(invoice.snapshot, logo=_logo(actor, invoice))
     return _keep(invoice, content)
+
+
+def is_long(*, invoice_id: int) -> bool:
+    """Whether drawing an invoice takes longer than a task usually may."""
+    lines = InvoiceLine.objects.unscoped("a task draws it").filter(invoice=invoice_id)
+    return lines.count() > LONG_LINES
 
 
 def _keep(invoice: Invoice, content: bytes) -> InvoiceFile:
