@@ -165,7 +165,6 @@ class InvoiceTable(RowTable):
     state = tables.Column(gettext_lazy("Kind"), orderable=False, empty_values=())
     issue_date = tables.Column(gettext_lazy("Date"), order_by=("issue_date", "pk"), attrs=_KEEP)
     period = tables.Column(gettext_lazy("Period"), order_by=("period_from", "pk"), empty_values=(), attrs=_KEEP)
-    account = tables.Column(gettext_lazy("Addressee"), order_by=("account__name", "pk"))
     net = tables.Column(gettext_lazy("Net"), orderable=False, attrs=_RIGHT)
     vat = tables.Column(gettext_lazy("VAT"), orderable=False, attrs=_RIGHT)
     gross = tables.Column(gettext_lazy("Total"), orderable=False, attrs=_RIGHT)
@@ -181,7 +180,7 @@ class InvoiceTable(RowTable):
         return ngettext("%(count)s invoice", "%(count)s invoices", count) % {"count": count}
 
     def render_number(self, record: InvoiceRow) -> str:
-        return _link("portal:invoice", record.public_id, record.number)
+        return _with_note(_link("portal:invoice", record.public_id, record.number), record.account)
 
     def render_state(self, record: InvoiceRow) -> str:
         return render_to_string("portal/invoice_state.html", {"invoice": record})

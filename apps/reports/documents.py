@@ -18,7 +18,7 @@ from apps.reports.charts import consumption_bars
 from apps.reports.selectors import Consumption, ConsumptionRow, Totals
 
 # A PDF is drawn while somebody waits: so many rows, and a sentence that the CSV has all of them.
-ROWS_PRINTED = 1000
+ROWS_PRINTED = 400
 ROWS_A_TABLE = 300  # a longer table costs more than its rows
 KINDS = {"session": gettext_lazy("session"), "credit": gettext_lazy("credit"), "fee": gettext_lazy("base fee")}
 

@@ -111,7 +111,7 @@ def _card_row(actor: Actor, card: Any, now: dt.datetime) -> CardRow:
         last_used=card.last_used,
         zone=card.operator.time_zone,
         may_block=may and card.state not in (TokenState.BLOCKED, TokenState.LOST),
-        may_report=may and card.state != TokenState.LOST,
+        may_report=may and card.state not in (TokenState.ORDERED, TokenState.LOST),
     )
 
 
