@@ -19,6 +19,7 @@ from apps.contracts import selectors, services
 from apps.contracts.forms import ContractForm, EndForm, TermsForm
 from apps.contracts.models import BillingAccount, Contract, ContractVersion, Party
 from apps.core.admin import (
+    Changes,
     DropdownFilter,
     ModelAdmin,
     RelatedFilter,
@@ -36,8 +37,9 @@ _TONES = {"running": "success", "ended": "default", "future": "info"}
 class Created(ModelAdmin):
     """Rows that a service makes and audits; what a form changes later, the base writes."""
 
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
-        """The service wrote it."""
+    def log(self, request: HttpRequest, obj: Any, verb: str, changes: Changes, why: str = "") -> None:
+        if verb != "added":
+            super().log(request, obj, verb, changes, why)
 
 
 class AccountInline(TabularInline):

@@ -44,6 +44,7 @@ def test_saving_without_a_change_leaves_no_entry(ours, desk):
 def test_a_related_row_is_kept_by_name(ours, desk):
     seller = SellerFactory(operator=ours.operator)
     data = {"legal_name": seller.legal_name, "country": "DE", "organisation": ours.fleet.pk}
+    data |= {"registrations-TOTAL_FORMS": 0, "registrations-INITIAL_FORMS": 0}
     desk(ours.owner).post(f"/accounts/seller/{seller.pk}/change/", data)
     entry = last_entry(ours)
     assert (entry.before, entry.after) == (
