@@ -28,10 +28,12 @@ if REDIS_URL:
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": [REDIS_URL], "prefix": f"{_name}-{_worker}"}
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# In memory, but where several processes share the files.
+_STORAGE = "FileSystemStorage" if "TEST_MEDIA" in os.environ else "InMemoryStorage"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "default": {"BACKEND": f"django.core.files.storage.{_STORAGE}"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # Looked up when asked for: a test's client is a new handler, and would list every static file there is.
 WHITENOISE_AUTOREFRESH = True
-MEDIA_ROOT = Path(tempfile.gettempdir()) / "voltdesk-test-media"
+MEDIA_ROOT = Path(os.environ.get("TEST_MEDIA") or Path(tempfile.gettempdir()) / "voltdesk-test-media")

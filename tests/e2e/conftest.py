@@ -6,6 +6,7 @@ switched off here only. Tests take `site` (or a fixture built on it) before `pag
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -13,12 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.db import connection
+from django.test.utils import override_settings, setup_databases
 from playwright.sync_api import Page
+
+from tests.e2e.desk import Desk, Street
+from tests.factories.cast import make_tenant
+from tests.ocpp import live
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
@@ -109,3 +118,33 @@ def looks(request: pytest.FixtureRequest, site: Site, page: Page) -> Page:
     page.set_viewport_size(WIDTHS[width])
     page.emulate_media(color_scheme=scheme)
     return page
+
+
+@pytest.fixture(scope="module")
+def served(
+    request: pytest.FixtureRequest,
+    django_db_setup: None,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
+    with django_db_blocker.unblock():
+        if connection.settings_dict["NAME"] != connection.settings_dict["TEST"]["NAME"]:
+            # No test of this file asks for pytest-django's database, so it made none.
+            setup_databases(verbosity=0, interactive=False, keepdb=not request.config.getvalue("create_db"))
+    with django_db_blocker.unblock(), live.database_copy() as name, live.working_on(name):
+        tenant = make_tenant("Amber")
+        live.add_url_key(tenant)
+        with shared_files(tmp_path_factory.mktemp("media")), live.running("daphne", name) as server:
+            street = Street()
+            yield Desk(tenant, server.port, street)
+            street.end()
+
+
+@contextlib.contextmanager
+def shared_files(folder: Path) -> Iterator[None]:
+    """What this process stores, a server that it starts finds too."""
+    on_disk = {**settings.STORAGES, "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"}}
+    os.environ["TEST_MEDIA"] = str(folder)
+    with override_settings(STORAGES=on_disk, MEDIA_ROOT=folder):
+        yield
+    del os.environ["TEST_MEDIA"]

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from django.db import connection
-from django.test.utils import setup_databases
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 from websockets.exceptions import InvalidStatus
 
 from apps.charging.models import ReviewItem, Session
 from apps.installations.models import Command
-from apps.ocpp.simulator import SimulatedCharger
-from tests.factories.accounts import PASSWORD
-from tests.factories.cast import Tenant, make_tenant
+from tests.e2e.desk import Desk, sign_in
 from tests.ocpp import live
 
 # A hint comes within a second; a page that lost it polls every ten.
 LIVE_MS = 15_000
-
-
-class Street:
-    """Where chargers live: a loop in a thread of its own, since the browser's holds this one's."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-
-    def do[T](self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=40)
-
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        async def run() -> Any:
-            return function(*arguments)
-
-        return self.do(run())
-
-    def end(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(timeout=10)
-
-
-@dataclass
-class Desk:
-    """The back office of one operator, served by `manage.py serve` on a database of its own."""
-
-    tenant: Tenant
-    port: int
-    street: Street
-
-    def url(self, path: str = "/") -> str:
-        return f"http://admin.localhost:{self.port}{path}"
-
-    def charger(self, identity: str, key: str) -> SimulatedCharger:
-        return SimulatedCharger(f"ws://127.0.0.1:{self.port}/ocpp/{live.URL_KEY}", identity, key)
-
-    def known_charger(self, identity: str) -> SimulatedCharger:
-        live.add_station(self.tenant, identity=identity)
-        return self.charger(identity, live.SECRET)
-
-
-@pytest.fixture(scope="module")
-def served(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> Iterator[Desk]:
-    with django_db_blocker.unblock():
-        if connection.settings_dict["NAME"] != connection.settings_dict["TEST"]["NAME"]:
-            # No test of this file asks for pytest-django's database, so it made none.
-            setup_databases(verbosity=0, interactive=False, keepdb=not request.config.getvalue("create_db"))
-    with django_db_blocker.unblock(), live.database_copy() as name, live.working_on(name):
-        tenant = make_tenant("Amber")
-        live.add_url_key(tenant)
-        with live.running("daphne", name) as server:
-            street = Street()
-            yield Desk(tenant, server.port, street)
-            street.end()
 
 
 @pytest.fixture
@@ -89,10 +25,7 @@ def desk(served: Desk, page: Page) -> Iterator[Desk]:
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(served.url("/"))
-    page.get_by_role("textbox", name="E-mail").fill(served.tenant.owner.email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, served.url("/"), served.tenant.owner)
     yield served
     assert said == []
 
