@@ -28,7 +28,7 @@ from apps.billing.services.drafting import today_of
 from apps.core import live
 from apps.core.admin import ActionVariant, ReadOnlyAdmin, ReasonForm, RelatedFilter, action, display, reason_action
 from apps.core.csv import csv_response
-from apps.core.templatetags.parts import money
+from apps.core.templatetags.parts import at_place, money
 from apps.notifications.models import MailState
 
 MAX_BULK = 200
@@ -67,10 +67,10 @@ class BillingPage(ReadOnlyAdmin):
 
 @admin.register(BillingRun)
 class BillingRunAdmin(BillingPage):
-    list_display = ("month", "number", "progress", "counted", "problems", "cutoff_at", "created_by")
+    list_display = ("month", "number", "progress", "counted", "problems", "cut_off", "created_by")
     list_display_links = ("month",)
     list_filter = ("state",)
-    list_select_related = ("created_by",)
+    list_select_related = ("created_by", "operator")
     ordering = ("-period", "-number")
     actions_list = ("start",)
     actions_detail = ("draft_again", "finalise", "lines_as_csv")
@@ -87,6 +87,10 @@ class BillingRunAdmin(BillingPage):
     @display(description=_("done"))
     def counted(self, run: BillingRun) -> str:
         return f"{run.done} / {run.total}"
+
+    @display(description=_("cut-off"), ordering="cutoff_at")
+    def cut_off(self, run: BillingRun) -> str:
+        return at_place(run.cutoff_at, run.operator.time_zone)
 
     # --- start ---
     def has_run_permission(self, request: HttpRequest) -> bool:

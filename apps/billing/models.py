@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 from django.utils.dates import MONTHS
+from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Document, Seller, SellerRegistration, User
@@ -233,7 +234,10 @@ class Invoice(PublicIdModel, TenantModel):
 
 def problem_text(problem: dict[str, Any]) -> str:
     """The sentence of one problem: its code and the words that the code's text takes."""
-    return str(Problem(problem["code"]).label) % problem
+    words = {**problem}
+    if "day" in words:
+        words["day"] = date_format(dt.date.fromisoformat(words["day"]))
+    return str(Problem(words["code"]).label) % words
 
 
 class LineKind(models.TextChoices):

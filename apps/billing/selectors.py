@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from apps.accounts.models import Brand
+from apps.accounts.models import Brand, Seller
 from apps.accounts.selectors import brand_for
 from apps.billing import snapshots
 from apps.billing.models import BilledItem, BillingRun, Delivery, Invoice, InvoiceLine, InvoiceState, RunState
@@ -23,16 +23,20 @@ MONTHS_BACK = 12
 
 
 class Looks:
-    """In which brand's look the invoices of accounts go out, each brand read once."""
+    """In which brand's look the invoices of sellers go out, each brand read once."""
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self._known: dict[int, dict[str, Any]] = {}
 
-    def of(self, account: BillingAccount) -> dict[str, Any]:
-        organisation_id = account.party.organisation_id or 0
+    def of(self, seller: Seller) -> dict[str, Any]:
+        """A host's own brand where it sells itself, else the operator's: never that of whoever pays."""
+        organisation_id = seller.organisation_id or 0
         if organisation_id not in self._known:
-            self._known[organisation_id] = snapshots.look_of(self._actor, brand_of(self._actor, account))
+            brands = Brand.objects.visible_to(self._actor).order_by("pk")
+            own = brands.filter(organisation=organisation_id).first() if organisation_id else None
+            found = own or brands.filter(organisation=None).first()
+            self._known[organisation_id] = snapshots.look_of(self._actor, found)
         return self._known[organisation_id]
 
 

@@ -154,7 +154,7 @@ def test_without_registration_a_draft_is_stopped_and_the_others_go_on(ours):
     [invoice] = finalised(ours)
     assert invoice.net == Decimal("1.00")
     stopped = Invoice.everything.get(state="stopped")
-    assert stopped.problem_texts == ["Amber GmbH has no VAT registration in FR on 2026-10-12."]
+    assert stopped.problem_texts == ["Amber GmbH has no VAT registration in FR on Oct. 12, 2026."]
     assert BillingRun.everything.get().problems == 1
 
 

@@ -128,7 +128,7 @@ def _prepare(actor: Actor, draft: Invoice, looks: selectors.Looks) -> Prepared |
         return None
     lines = list(InvoiceLine.objects.visible_to(actor).filter(invoice=draft).order_by("position"))
     sums = totals(((line.vat_percent, line.net) for line in lines), draft.currency)
-    snapshot = snapshots.snapshot_of(draft, draft.registration, lines, sums, looks.of(draft.account))
+    snapshot = snapshots.snapshot_of(draft, draft.registration, lines, sums, looks.of(draft.seller))
     return Prepared(draft, sums, snapshot)
 
 
@@ -210,7 +210,7 @@ def cancel_invoice(*, actor: Actor, invoice: Invoice, why: str) -> Invoice:
     if invoice.kind != InvoiceKind.INVOICE or invoice.registration is None or not invoice.is_final:
         raise ValidationError(_("Only a final invoice can be cancelled."))
     lines = list(InvoiceLine.objects.visible_to(actor).filter(invoice=invoice).order_by("position"))
-    look = selectors.Looks(actor).of(invoice.account)
+    look = selectors.Looks(actor).of(invoice.seller)
     with transaction.atomic():
         Invoice.objects.visible_to(actor).select_for_update(no_key=True).get(pk=invoice.pk)
         if Invoice.objects.visible_to(actor).filter(cancels=invoice).exists():
