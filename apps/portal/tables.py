@@ -207,7 +207,7 @@ class InvoiceTable(RowTable):
         heads = (_("Number"), _("Kind"), _("Date"), _("From"), _("To"), _("Addressee"))
         yield [*heads, _("Net"), _("VAT"), _("Total"), _("Currency")]
         for row in self.data:
-            days = [row.issue_date.isoformat(), row.period_from.isoformat(), row.period_to.isoformat()]
+            days = [one and one.isoformat() for one in (row.issue_date, row.period_from, row.period_to)]
             yield [row.number, row.state_word, *days, row.account, row.net, row.vat, row.gross, row.currency]
 
 

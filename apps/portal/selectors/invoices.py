@@ -36,7 +36,7 @@ class InvoiceRow:
     state: str
     state_word: str
     look: str
-    issue_date: dt.date
+    issue_date: dt.date | None
     period_from: dt.date
     period_to: dt.date
     account: str
@@ -90,7 +90,6 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
 
 
 def _invoice_row(invoice: Invoice) -> InvoiceRow:
-    assert invoice.issue_date is not None  # the database keeps a final invoice whole
     credit_note = getattr(invoice, "credit_note", None)
     other = credit_note or invoice.cancels
     state = CANCELLED if credit_note else InvoiceKind(invoice.kind)
