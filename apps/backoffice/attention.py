@@ -11,6 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.billing import selectors as billing
+from apps.billing.models import Delivery, Invoice
 from apps.charging import selectors as charging
 from apps.core.actor import Actor
 from apps.installations import selectors as installations
@@ -98,6 +100,9 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
         yield from _held(charging.held_by_location(actor, limit=FOUND_PER_KIND))
     if actor.can("charging.view_settlement"):
         yield from _unpriced(charging.held_for_price(actor, limit=FOUND_PER_KIND))
+    if actor.can("billing.view_invoice"):
+        yield from _drafts(billing.stopped_drafts(actor)[:FOUND_PER_KIND])
+        yield from _undelivered(billing.refused_deliveries(actor)[:FOUND_PER_KIND])
     if actor.can("ocpp.view_handshakerefusal"):
         yield from _refusals(actor, now)
     if actor.can("notifications.view_mail"):
@@ -174,6 +179,38 @@ def _unpriced(rows: Iterable[charging.HeldAtLocation]) -> Iterator[_Found]:
             reverse("admin:charging_settlement_changelist") + query,
         )
         yield row.location_id, row.location, line
+
+
+def _drafts(rows: Iterable[Invoice]) -> Iterator[_Found]:
+    for row in rows:
+        line = Line(
+            HELD,
+            "Preparing",
+            _("stopped"),
+            str(row.account),
+            " ".join(row.problem_texts),
+            str(row.run or ""),
+            row.created_at,
+            _("See the draft"),
+            reverse("admin:billing_invoice_change", args=[row.pk]),
+        )
+        yield None, _("Billing"), line
+
+
+def _undelivered(rows: Iterable[Delivery]) -> Iterator[_Found]:
+    for row in rows:
+        line = Line(
+            MAIL,
+            "Unknown",
+            _("not sent"),
+            row.invoice.number,
+            _("The mail server refused the e-mail to %(address)s.") % {"address": row.mail.recipient},
+            str(row.invoice.account),
+            row.at,
+            _("Send it again"),
+            reverse("admin:billing_invoice_change", args=[row.invoice_id]),
+        )
+        yield None, _("Billing"), line
 
 
 def _refusals(actor: Actor, now: dt.datetime) -> Iterator[_Found]:

@@ -10,15 +10,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.accounts.models import SellerRegistration
 from apps.accounts.permissions import Role
 from apps.backoffice.attention import attention
-from apps.charging.models import ReviewItem, Session, SessionLive
+from apps.billing.models import Delivery
+from apps.charging.models import ReviewItem, Session, SessionLive, Settlement
 from apps.core.actor import Actor
 from apps.installations.models import Command, ConnectionInterval, ConnectorState, StationState
 from apps.installations.selectors import Condition, condition_of, station_conditions
 from apps.notifications.models import Mail
 from apps.ocpp.models import HandshakeRefusal
 from tests.factories.accounts import MembershipFactory, UserFactory
+from tests.factories.billing import drafted, finalised, make_cdrs, make_customer
 from tests.factories.installations import ConnectorFactory, LocationFactory, StationFactory
 
 pytestmark = pytest.mark.django_db
@@ -245,3 +248,30 @@ def test_what_is_listed_is_bounded(ours):
         offline(station, now)
     found = attention(Actor.system(ours.operator), now=now)
     assert (found.count, len(found.sites)) == (60, 40)
+
+
+def test_sessions_without_a_price_and_stopped_drafts_are_named(ours):
+    contract = make_customer(ours)
+    SellerRegistration.everything.filter(operator=ours.operator).delete()
+    make_cdrs(ours, contract, ["1.00"])
+    drafted(ours)
+    held = session_at(ours, 99, state="ended")
+    Settlement.everything.create(
+        operator=ours.operator, session=held, state="held", reason="no_contract", since=timezone.now()
+    )
+    sites = attention(Actor.system(ours.operator), now=timezone.now()).sites
+    said = {line.what: line.detail for site in sites for line in site.lines}
+    assert said["1 session has no price"] == "No contract covers the card on the day of the session."
+    assert "has no VAT registration in DE" in said[str(contract.account)]
+
+
+def test_an_invoice_whose_mail_was_refused_is_named(ours):
+    make_cdrs(ours, make_customer(ours), ["1.00"])
+    [invoice] = finalised(ours)
+    mail = Mail.everything.create(
+        operator=ours.operator, key="k", kind="invoice", recipient="a@b.example", language="en", state="failed"
+    )
+    Delivery.everything.create(operator=ours.operator, invoice=invoice, mail=mail, at=timezone.now())
+    sites = attention(Actor.system(ours.operator), now=timezone.now()).sites
+    (line,) = [line for site in sites for line in site.lines if line.what == invoice.number]
+    assert (line.detail, line.step) == ("The mail server refused the e-mail to a@b.example.", "Send it again")

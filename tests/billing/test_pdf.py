@@ -149,7 +149,7 @@ def png() -> bytes:
 
 @pytest.mark.parametrize("content", [png(), b"<svg onload=alert(1)>", b""])
 def test_a_logo_that_is_no_picture_is_left_out(ours, content):
-    ours.fleet_brand.logo_light.save("logo.png", ContentFile(content))
+    ours.brand.logo_light.save("logo.png", ContentFile(content))
     invoice = invoice_with(ours)
     kept = Document.everything.get(public_id=invoice.snapshot["brand"]["logo"]["document"])
     assert kept.sha256 == invoice.snapshot["brand"]["logo"]["sha256"]
