@@ -229,7 +229,7 @@ class InvoiceAdmin(BillingPage):
     list_select_related = ("account", "run", "credit_note", "operator")
     search_fields = ("number", "account__name", "account__number")
     search_help_text = _("Number or customer")
-    ordering = ("-created_at", "-pk")
+    ordering = ("-pk",)
     actions = ("deliver_selected", "cancel_selected")
     actions_detail = ("as_pdf", "deliver_again", "cancel")
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 from django.core.files.base import ContentFile
-from django.utils import timezone
 
 from apps.accounts.models import Brand, Document, Seller, SellerRegistration
 from apps.billing.models import Invoice, InvoiceLine
@@ -138,7 +137,6 @@ def store_document(*, operator_id: int, name: str, content_type: str, content: b
         content_type=content_type,
         size=len(content),
         sha256=sha256 or hashlib.sha256(content).hexdigest(),
-        created_at=timezone.now(),
     )
     document.file.save(name, ContentFile(content), save=False)
     document.save()

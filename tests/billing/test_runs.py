@@ -7,11 +7,12 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
+from django_q.models import OrmQ
 
 from apps.accounts.models import Seller, SellerRegistration
-from apps.billing import services
+from apps.billing import services, tasks
 from apps.billing.models import BilledItem, BillingRun, Invoice, InvoiceLine, RunState
-from apps.billing.services import drafting
+from apps.billing.services import drafting, finalising
 from apps.charging.models import RatedItem, ReviewItem
 from apps.contracts.models import ContractVersion
 from apps.core.actor import Actor, Kind
@@ -249,6 +250,33 @@ def test_the_task_cluster_drafts_finalises_draws_and_writes(ours, system, mailou
     invoice = Invoice.everything.get()
     assert invoice.number == f"DE{invoice.issue_date.year}-000001"
     assert len(mailoutbox) == 1
+
+
+def test_a_run_whose_task_was_lost_is_taken_up_again(ours, system):
+    make_cdrs(ours, make_customer(ours), ["5.43"] * 3)
+    run = services.start_run(actor=system, period=MONTH)
+    OrmQ.objects.all().delete()
+    tasks.resume_runs()
+    assert run_tasks() == 0
+    BillingRun.everything.update(moved_at=run.moved_at - tasks.STALLED * 2)
+    tasks.resume_runs()
+    run_tasks()
+    run.refresh_from_db()
+    assert run.state == RunState.DRAFTED
+
+
+def test_a_long_run_is_handed_on_in_parts(ours, system, monkeypatch):
+    monkeypatch.setattr(tasks, "BUDGET_S", 0.0)
+    monkeypatch.setattr(drafting, "ACCOUNTS_A_LOOK", 1)
+    monkeypatch.setattr(finalising, "INVOICES_A_CHUNK", 1)
+    for _number in range(3):
+        make_cdr(ours, make_customer(ours), "2.00")
+    run = services.start_run(actor=system, period=MONTH)
+    assert run_tasks() > 3
+    services.finalise_run(actor=system, run=run, why="month's end")
+    run_tasks()
+    run.refresh_from_db()
+    assert (run.state, run.done, run.total) == (RunState.FINALISED, 3, 3)
 
 
 def test_a_run_of_a_month_is_final_before_the_next_one_of_it(ours, system):

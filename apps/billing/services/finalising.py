@@ -106,16 +106,17 @@ def _ready_drafts(actor: Actor, run: BillingRun) -> Any:
 
 def _next_chunk(actor: Actor, run: BillingRun) -> list[Invoice]:
     """The next drafts of one registration, in the order of customer numbers; few, or one long one."""
-    drafts = (
+    drafts = list(
         _ready_drafts(actor, run)
         .select_related("account__party__organisation", "seller", "registration")
-        .annotate(length=Count("lines"))
-        .order_by("registration_id", "account__number", "currency", "pk")
+        .order_by("registration_id", "account__number", "currency", "pk")[:INVOICES_A_CHUNK]
     )
+    counted = InvoiceLine.objects.visible_to(actor).filter(invoice__in=drafts).order_by().values("invoice")
+    lengths = dict(counted.annotate(length=Count("pk")).values_list("invoice", "length"))
     chunk: list[Invoice] = []
     length = 0
-    for draft in drafts[:INVOICES_A_CHUNK]:
-        length += draft.length
+    for draft in drafts:
+        length += lengths.get(draft.pk, 0)
         if chunk and (draft.registration_id != chunk[0].registration_id or length > LINES_A_CHUNK):
             break
         chunk.append(draft)
