@@ -142,7 +142,7 @@ def test_cards_are_ordered_and_blocked_without_javascript(site, world, browser):
         expect(page.get_by_label("Name of card 1")).to_have_value("Van 7")
         page.get_by_label("Driver of card 2").select_option("Amber driver")
         page.get_by_label("Delivery address").fill("Quay 7\n20457 Hamburg")
-        page.get_by_role("button", name="Order", exact=True).click()
+        page.get_by_role("button", name="Order the cards").click()
         expect(page.get_by_text("2 cards were ordered.")).to_be_visible()
         row = page.get_by_role("row").filter(has_text="Pool 2")
         row.get_by_role("link", name="Block").click()
