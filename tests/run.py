@@ -25,6 +25,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.databases import Databases  # noqa: E402 - a script finds its neighbours only now
 from tests.services import Services, Unavailable  # noqa: E402 - a script finds its neighbours only now
 
 BIN = Path(sys.executable).parent
@@ -33,8 +34,9 @@ TAIL_LINES = 60
 
 PYTHON = str(BIN / "python")
 MANAGE = (PYTHON, "manage.py")
-# Without --reuse-db: databases are made anew and dropped.
-PYTEST = (str(BIN / "pytest"), "-q", "-o", "addopts=-ra --strict-markers --strict-config -p no:cacheprovider")
+# Without the cache, and on databases that are there already (tests/databases.py).
+OPTIONS = "addopts=--reuse-db -ra --strict-markers --strict-config -p no:cacheprovider"
+PYTEST = (str(BIN / "pytest"), "-q", "-o", OPTIONS)
 PARALLEL = ("-n", "2")
 # Files whose tests share something that takes long to make.
 BY_FILE = (*PARALLEL, "--dist", "loadfile")
@@ -71,7 +73,7 @@ class Step:
     group: str = "suite"
     env: Mapping[str, str] = field(default_factory=dict)
     needs: Sequence[str] = ()
-    limit_s: int = 600
+    limit_s: int = 900
 
     @property
     def is_pytest(self) -> bool:
@@ -116,23 +118,25 @@ def main(wanted: Sequence[str]) -> int:
         return 2
     RESULTS.mkdir(parents=True, exist_ok=True)
     tally, began = Tally(), time.monotonic()
-    with Services(RESULTS) as services:
+    with Services(RESULTS) as services, Databases(f"test_voltdesk_{os.getpid()}") as databases:
         for step in steps:
-            tally.add(run(step, services))
+            tally.add(run(step, services, databases))
     print(f"{time.monotonic() - began:.0f} s")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
     return 1 if tally.failed or tally.skipped else 0
 
 
-def run(step: Step, services: Services) -> Tally:
+def run(step: Step, services: Services, databases: Databases) -> Tally:
     """Run one step; print one line, and the end of its log if it failed."""
     log, junit = RESULTS / f"{step.name}.log", RESULTS / f"{step.name}.xml"
     junit.unlink(missing_ok=True)
     began = time.monotonic()
     print(f"{step.name:12}", end="", flush=True)
     try:
-        env = environment(step, services)
-    except Unavailable as reason:
+        env = environment(step, services) | {"TEST_DATABASE_NAME": databases.name}
+        if step.is_pytest:
+            databases.provide(env)
+    except (Unavailable, subprocess.CalledProcessError) as reason:
         print(f"failed         {reason}", flush=True)
         return Tally(failed=1)
     command = [*step.command, f"--junitxml={junit}"] if step.is_pytest else list(step.command)
@@ -153,7 +157,7 @@ def environment(step: Step, services: Services) -> dict[str, str]:
     """The machine's environment without what would point a step at somebody's installation."""
     ours = {"DATABASE_URL", "REDIS_URL", "MODE", "VAR_DIR", "DEBUG", "HOST", "PORT", "DJANGO_SETTINGS_MODULE"}
     env = {name: value for name, value in os.environ.items() if name not in ours}
-    env |= {"VAR_DIR": str(ROOT / "var" / "test"), "TEST_DATABASE_NAME": f"test_voltdesk_{os.getpid()}"}
+    env |= {"VAR_DIR": str(ROOT / "var" / "test")}
     for need in step.needs:
         env |= services.get(need)
     return env | step.env
