@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -91,7 +92,10 @@ def stopped_drafts(actor: Actor) -> Any:
 
 def refused_deliveries(actor: Actor) -> Any:
     """Invoices whose last e-mail the mail server refused, oldest first: for the attention list."""
-    rows = Delivery.objects.visible_to(actor).refused()
+    later = Delivery.objects.unscoped("of an invoice that the actor sees").filter(
+        invoice=OuterRef("invoice"), pk__gt=OuterRef("pk")
+    )
+    rows = Delivery.objects.visible_to(actor).refused().exclude(Exists(later))
     return rows.select_related("invoice__account", "mail").defer("invoice__snapshot").order_by("at", "pk")
 
 
