@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import xml.etree.ElementTree as ElementTree
+from html import unescape
 
 import pytest
 from django.utils import timezone
 
 from apps.accounts.models import AuditEntry
 from apps.accounts.permissions import Role
+from apps.charging import services
 from apps.charging.admin import CONSEQUENCES
 from apps.charging.curve import power_curve
 from apps.charging.models import Authorisation, Reading, ReviewCode, ReviewItem, Session, SessionLive
@@ -17,6 +20,9 @@ from apps.charging.services import REPAIRS
 from apps.ocpp.models import Frame
 from tests.backoffice.test_charger_page import as_role, text_of
 from tests.backoffice.test_today import session_at
+from tests.charging.stored import Stored
+from tests.factories.billing import finalised, make_seller
+from tests.factories.contracts import make_contract
 
 pytestmark = pytest.mark.django_db
 START = dt.datetime(2026, 11, 20, 9, 0, tzinfo=dt.UTC)
@@ -297,3 +303,26 @@ def test_live_figures_of_a_running_session_are_shown(ours, desk):
     text = text_of(desk(ours.owner).get(at(running)))
     assert "Power now 11.00 kW battery at 63 %" in text
     assert "Stop this session" in text
+
+
+def test_from_an_invoice_s_line_to_the_message_it_comes_from_are_three_clicks(ours, desk):
+    contract = make_contract(ours)
+    make_seller(ours)
+    charger = Stored(ours)
+    transaction = charger.start(card=ours.token.uid)
+    charger.wait(minutes=10)
+    charger.measure(3000, transaction=transaction)
+    charger.wait(minutes=10)
+    charger.stop(transaction)
+    services.find_unsettled(now=timezone.now(), patience=dt.timedelta(0))
+    services.settle_due(now=timezone.now())
+    [invoice] = finalised(ours, charger.now.date().replace(day=1))
+    assert invoice.account == contract.account
+    page = desk(ours.owner).get(f"/billing/invoice/{invoice.pk}/change/").content.decode()
+    cdr = re.search(r'href="(/charging/cdr/\d+/change/)"', page)
+    answer = desk(ours.owner).get(cdr[1])
+    session = charger.session(transaction)
+    assert answer.url.startswith(f"/sessions/{session.pk}/#cdr-")
+    page = desk(ours.owner).get(answer.url.partition("#")[0]).content.decode()
+    message = re.search(rf'href="(/chargers/{ours.station.pk}/messages/[^"#]+)#(frame-[\d-]+)"', page)
+    assert f'id="{message[2]}"' in desk(ours.owner).get(unescape(message[1])).content.decode()

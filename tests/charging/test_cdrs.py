@@ -15,7 +15,7 @@ from apps.cards.models import TokenContract
 from apps.cards.services import assign_contract
 from apps.charging import services
 from apps.charging.models import Cdr, RatedItem, Settlement
-from apps.charging.services import CannotRepair, repair_item
+from apps.charging.services import CannotRepair, repair_item, settling
 from apps.core.actor import Actor, Kind
 from apps.installations.models import UnknownCardPolicy
 from apps.tariffs.models import VatRate
@@ -254,6 +254,20 @@ def test_a_session_that_no_event_told_of_is_found(charger, ours, contract):
     assert services.find_unsettled(now=charger.now) == 1
     assert settle(charger) == 1
     assert services.find_unsettled(now=charger.now) == 0
+
+
+def test_a_session_that_cannot_be_rated_holds_no_other_one_back(charger, ours, contract, monkeypatch):
+    bad, good = charge(charger, ours, wh=1), charge(charger, ours)
+    real = settling.rate
+
+    def rate(usage, *rest):
+        if usage.meter_stop - usage.meter_start == 1:
+            raise ZeroDivisionError
+        return real(usage, *rest)
+
+    monkeypatch.setattr(settling, "rate", rate)
+    settle(charger)
+    assert (settlement(charger, bad), settlement(charger, good)) == (("held", "failed"), ("priced", ""))
 
 
 def test_a_chunk_makes_a_handful_of_queries_however_many_sessions(charger, ours, contract):

@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('session', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='settlement', serialize=False, to='charging.session')),
                 ('state', models.CharField(choices=[('waiting', 'not priced yet'), ('held', 'held'), ('priced', 'priced'), ('free', 'free of charge'), ('void', 'void')], default='waiting', max_length=10, verbose_name='state')),
-                ('reason', models.CharField(blank=True, choices=[('review', 'Something about this session is checked first.'), ('no_card', 'The card is not known, so nobody can be billed.'), ('no_contract', 'No contract covers the card on the day of the session.'), ('no_tariff', "The contract's tariff has no prices for the day of the session."), ('no_vat', 'There is no VAT rate for the country and the day.'), ('no_meter', 'The meter at the start or the end is not known.'), ('impossible', "The session's figures contradict each other.")], max_length=20, verbose_name='reason')),
+                ('reason', models.CharField(blank=True, choices=[('review', 'Something about this session is checked first.'), ('no_card', 'The card is not known, so nobody can be billed.'), ('no_contract', 'No contract covers the card on the day of the session.'), ('no_tariff', "The contract's tariff has no prices for the day of the session."), ('no_vat', 'There is no VAT rate for the country and the day.'), ('no_meter', 'The meter at the start or the end is not known.'), ('impossible', "The session's figures contradict each other."), ('failed', 'The price could not be worked out. Your operator looks into it.')], max_length=20, verbose_name='reason')),
                 ('since', models.DateTimeField(verbose_name='since')),
                 ('due_at', models.DateTimeField(null=True, verbose_name='due at')),
             ],
@@ -261,7 +261,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='settlement',
-            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['review', 'no_card', 'no_contract', 'no_tariff', 'no_vat', 'no_meter', 'impossible', ''])), name='settlement_reason'),
+            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['review', 'no_card', 'no_contract', 'no_tariff', 'no_vat', 'no_meter', 'impossible', 'failed', ''])), name='settlement_reason'),
         ),
         migrations.AddConstraint(
             model_name='settlement',

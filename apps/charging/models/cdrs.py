@@ -35,6 +35,7 @@ class HoldReason(models.TextChoices):
     NO_VAT = "no_vat", _("There is no VAT rate for the country and the day.")
     NO_METER = "no_meter", _("The meter at the start or the end is not known.")
     IMPOSSIBLE = "impossible", _("The session's figures contradict each other.")
+    FAILED = "failed", _("The price could not be worked out. Your operator looks into it.")
 
 
 class Settlement(TenantModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from apps.core import money
 from apps.core.actor import Actor
 from apps.installations.models import StatusInterval
 from apps.tariffs.rating import ENGINE, Item, Period, Rating, RatingError, Usage, rate
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 50  # sessions a transaction: it stays far below the 200 ms that others may have to wait
 AGAIN = dt.timedelta(hours=1)
@@ -269,6 +272,9 @@ class Chunk:
             rating = rate(usage, path.tariff_version.terms, path.vat_rates)
         except RatingError as error:
             return _held(HoldReason.NO_VAT if error.code == "vat" else HoldReason.IMPOSSIBLE)
+        except Exception:  # our own fault on one session must not hold the others back
+            logger.exception("session %s could not be rated", session.pk)
+            return _held(HoldReason.FAILED)
         return Judgement(SettlementState.PRICED, path=path, usage=usage, rating=rating)
 
     def cdr(self, session: Session, verdict: Judgement, now: dt.datetime) -> Cdr:
