@@ -116,7 +116,6 @@ class StationTable(RowTable):
 
 class CardTable(RowTable):
     name = tables.Column(gettext_lazy("Card"), order_by=("label", "visual_number", "pk"), attrs=_HEAD)
-    number = tables.Column(gettext_lazy("Number"), order_by=("visual_number", "uid", "pk"), attrs=_EXACT)
     holder = tables.Column(gettext_lazy("Driver"), order_by=("holder__name", "holder__email", "pk"))
     organisation = tables.Column(gettext_lazy("Organisation"), order_by=("organisation__name", "label", "pk"))
     state = tables.Column(gettext_lazy("State"), order_by=("state", "label", "pk"), attrs=_KEEP)
@@ -134,6 +133,9 @@ class CardTable(RowTable):
 
     def count_text(self, count: int) -> str:
         return ngettext("%(count)s card", "%(count)s cards", count) % {"count": count}
+
+    def render_name(self, record: CardRow) -> str:
+        return _with_note(record.name, record.number if record.number != record.name else "")
 
     def render_state(self, record: CardRow) -> str:
         return render_to_string("portal/card_state.html", {"card": record})
@@ -153,11 +155,12 @@ class CardTable(RowTable):
         told = format_html_join(" · ", "{}", ((one,) for one in steps))
         return format_html("<span>{}</span>", told) if steps else UNKNOWN
 
-    def plain_state(self, record: CardRow) -> str:
-        return record.state_word
-
-    def plain_last_used(self, record: CardRow) -> str:
-        return record.last_used.isoformat() if record.last_used else ""
+    def export_rows(self) -> Iterator[list[Any]]:
+        heads = (_("Card"), _("Number"), _("Driver"), _("Organisation"), _("State"), _("Contract"))
+        yield [*heads, _("Valid until"), _("Last session")]
+        for row in self.data:
+            times = [one and one.isoformat() for one in (row.expires_at, row.last_used)]
+            yield [row.name, row.number, row.holder, row.organisation, row.state_word, row.contract, *times]
 
 
 class InvoiceTable(RowTable):

@@ -130,6 +130,17 @@ def test_every_page_of_money_fits_small_phones_and_tablets(site, world, page, wi
         assert_fits(page, path)
 
 
+def test_the_longest_words_fit_a_small_phone_too(site, world, page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    sign_in(site, page)
+    page.set_extra_http_headers({"Accept-Language": "de"})
+    for path in world.values():
+        page.goto(site.url(HOST, path))
+        assert_fits(page, path)
+        last = page.locator(".nav li:not(.on-desktop)").last.bounding_box()
+        assert last["x"] + last["width"] <= 360, path
+
+
 def test_cards_are_ordered_and_blocked_without_javascript(site, world, browser):
     context = browser.new_context(java_script_enabled=False, viewport={"width": 360, "height": 800})
     try:
