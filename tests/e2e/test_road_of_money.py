@@ -78,7 +78,7 @@ def test_a_card_is_ordered_charged_with_billed_and_its_invoice_taken_back(served
     fleet.get_by_label("Name of card 1").fill("Van 7")
     fleet.get_by_label("Name of card 2").fill("Van 8")
     fleet.get_by_label("Delivery address").fill("Quay 7, 20457 Hamburg")
-    fleet.get_by_role("button", name="Order", exact=True).click()
+    fleet.get_by_role("button", name="Order the cards").click()
     expect(fleet.get_by_text("Van 8").first).to_be_visible()
     first = Token.objects.unscoped("test").get(label="Van 7")
     assert (first.state, first.uid) == ("ordered", None)
