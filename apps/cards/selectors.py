@@ -100,18 +100,18 @@ class PriceBook:
         self._rates = list(rates.order_by("country", "vat_class", "-valid_from"))
 
     def path(self, token: Token | None, place: Location, started_at: dt.datetime, ended_at: dt.datetime) -> PricePath:
-        """Contract and tariff are those of the local date of the start, VAT that of the local date of the end."""
+        """Contract and tariff as they were at the start, by its local date; VAT by the local date of the end."""
         zone = ZoneInfo(place.time_zone)
         start, end = started_at.astimezone(zone).date(), ended_at.astimezone(zone).date()
         if token is None:
             return PricePath("no_card", (Step("card", "", ok=False),))
         path = PricePath("", (Step("card", str(token)),))
         contract = self._contract(token, start)
-        version = self._version(contract, start) if contract is not None else None
+        version = _in_force(self._versions.get(contract.pk, []), start, started_at) if contract is not None else None
         if version is None:
             return path.lacking("no_contract", "contract", start.isoformat())
         path = path.found("contract", str(contract), start.isoformat(), contract=contract, contract_version=version)
-        tariff = _in_force(self._tariffs.get(version.tariff_id, []), start)
+        tariff = _in_force(self._tariffs.get(version.tariff_id, []), start, started_at)
         if tariff is None:
             return path.lacking("no_tariff", "tariff", start.isoformat(), str(version.tariff))
         path = path.found("tariff", f"{tariff.tariff} #{tariff.number}", start.isoformat(), tariff_version=tariff)
@@ -127,9 +127,6 @@ class PriceBook:
             if row.covers(day) and contract.covers(day):
                 return contract
         return None
-
-    def _version(self, contract: Contract, day: dt.date) -> ContractVersion | None:
-        return _in_force(self._versions.get(contract.pk, []), day)
 
     def _vat_rates(self, country: str, day: dt.date) -> dict[str, Decimal]:
         found: dict[str, Decimal] = {}
@@ -147,6 +144,16 @@ def price_path(
     return book.path(token, place, started_at, ended_at)
 
 
-def _in_force[Version: (ContractVersion, TariffVersion)](versions: list[Version], day: dt.date) -> Version | None:
-    """Of versions in order of precedence the first that holds on this day."""
-    return next((one for one in versions if one.valid_from is not None and one.valid_from <= day), None)
+def _in_force[Version: (ContractVersion, TariffVersion)](
+    versions: list[Version], day: dt.date, started_at: dt.datetime
+) -> Version | None:
+    """Of versions in order of precedence the first that holds on this day and was there when the session began: a
+    version that is written at noon prices nothing that began in the morning. Where none was there yet, the oldest."""
+    holding = [one for one in versions if one.valid_from is not None and one.valid_from <= day]
+    return next((one for one in holding if _made_at(one) <= started_at), holding[-1] if holding else None)
+
+
+def _made_at(version: ContractVersion | TariffVersion) -> dt.datetime:
+    made = version.published_at if isinstance(version, TariffVersion) else version.created_at
+    assert made is not None, "only published versions are read"
+    return made

@@ -16,12 +16,15 @@ from apps.cards.services import assign_contract
 from apps.charging import services
 from apps.charging.models import Cdr, RatedItem, Settlement
 from apps.charging.services import CannotRepair, repair_item, settling
+from apps.contracts.models import ContractVersion
 from apps.core.actor import Actor, Kind
 from apps.installations.models import UnknownCardPolicy
-from apps.tariffs.models import VatRate
+from apps.tariffs.models import TariffVersion, VatRate
 from tests.charging.stored import Stored
-from tests.factories.contracts import make_contract
+from tests.factories.contracts import make_contract, published_version
 from tests.factories.tasks import run_tasks
+from tests.tariffs.worlds import element
+from tests.tariffs.worlds import price as price_of
 
 pytestmark = pytest.mark.django_db
 DELAY = dt.timedelta(minutes=15)
@@ -174,6 +177,41 @@ def test_a_tariff_without_a_version_for_the_day_holds(charger, ours):
     begun = charge(charger, ours)
     settle(charger)
     assert settlement(charger, begun) == ("held", "no_tariff")
+
+
+def test_what_is_published_after_a_session_began_does_not_price_it(charger, ours, contract):
+    """Also where it holds from the same day on."""
+    tariff = contract.versions.get().tariff
+    day = charger.now.date()
+
+    def publish(number: int, price: str, at: dt.datetime) -> None:
+        TariffVersion.everything.create(
+            operator=ours.operator,
+            tariff=tariff,
+            number=number,
+            valid_from=day,
+            elements=[element(price_of("ENERGY", price))],
+            published_at=at,
+            sha256="0" * 64,
+        )
+
+    publish(2, "0.10", charger.now - dt.timedelta(hours=1))
+    publish(3, "0.90", charger.now + dt.timedelta(minutes=5))
+    charge(charger, ours)
+    settle(charger)
+    assert cdrs(charger)[0].total == Decimal("1.00")
+
+
+def test_terms_that_are_agreed_after_a_session_began_do_not_price_it(charger, ours, contract):
+    """Of a contract written afterwards, the first terms do: somebody forgot it."""
+    dear = published_version(ours.operator, [element(price_of("ENERGY", "0.90"))])
+    later = ContractVersion.everything.create(
+        operator=ours.operator, contract=contract, number=2, valid_from=charger.now.date(), tariff=dear.tariff
+    )
+    assert later.created_at > charger.now
+    charge(charger, ours)
+    settle(charger)
+    assert cdrs(charger)[0].total == Decimal("4.90")
 
 
 def test_a_void_session_has_no_cdr(charger, ours, contract):
