@@ -65,7 +65,7 @@ def price_items(cdr: Cdr) -> tuple[PriceItem, ...]:
 
 def price_steps(cdr: Cdr) -> tuple[PriceStep, ...]:
     """Which card, contract, tariff and VAT it was."""
-    return tuple(_step(one) for one in cdr.explanation if isinstance(one, dict))
+    return tuple(_step(one) for one in cdr.explanation)
 
 
 def _step(told: Mapping[str, str]) -> PriceStep:
@@ -83,7 +83,7 @@ def _item(item: RatedItem) -> PriceItem:
         billed=item.billed,
         amount=item.amount,
         vat_percent=item.vat_percent,
-        periods=tuple(_period(one) for one in item.periods if isinstance(one, dict)),
+        periods=tuple(_period(one) for one in item.periods),
     )
 
 

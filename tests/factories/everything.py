@@ -7,6 +7,7 @@ the start hold the text from the start; those that become final are published, f
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 from django.apps import apps
@@ -46,6 +47,13 @@ WORDS: dict[str, Any] = {
     "tariffs.TariffVersion.elements": ENERGY,
     "tariffs.TariffVersion.sha256": "0" * 64,
     "tariffs.TariffVersion.valid_from": LONG_AGO,
+}
+
+
+# JSON in which code reads more than words: what it holds beside the text.
+SHAPES: dict[str, Callable[[str], Any]] = {
+    "charging.Cdr.explanation": lambda text: [{"code": "card", "of": "", "found": text}],
+    "charging.RatedItem.periods": lambda _text: [],
 }
 
 
@@ -113,7 +121,7 @@ def _texts(row: models.Model, text: str) -> dict[str, Any]:
             values[field.attname] = f"{text} {row.pk}"[: field.max_length] if field.unique else text
     for field in row._meta.concrete_fields:
         if isinstance(field, models.JSONField) and not _is_word(field):
-            values[field.attname] = {text: text}
+            values[field.attname] = SHAPES.get(f"{row._meta.label}.{field.name}", lambda said: {said: said})(text)
         elif isinstance(field, models.BinaryField) and not field.max_length:
             values[field.attname] = text.encode()
     return values
