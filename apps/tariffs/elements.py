@@ -221,7 +221,7 @@ def _restrictions(given: Any) -> Restrictions:
 def _contradictions(found: Restrictions) -> Iterator[str]:
     if found.start_s is not None and found.start_s == found.end_s:
         yield _("The window ends when it begins. Leave both times out for the whole day.")
-    if None not in (found.start_date, found.end_date) and found.start_date >= found.end_date:  # type: ignore[operator]
+    if found.start_date is not None and found.end_date is not None and found.start_date >= found.end_date:
         yield _("Its last day lies before its first.")
     if found.max_duration is not None and found.max_duration <= (found.min_duration or 0):
         yield _("Its longest duration is not above its shortest.")
