@@ -13,7 +13,8 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "test"  # where tests.settings keeps SQLite's
-WORKERS = ("", "_gw0", "_gw1")
+WORKERS = 3  # on two cores: while one waits for a charger, another works
+NAMES = ("", *(f"_gw{number}" for number in range(WORKERS)))
 
 
 class Databases:
@@ -29,10 +30,14 @@ class Databases:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for name in (self._template, *(f"{self.name}{worker}" for worker in WORKERS)):
-            _remove(name)
-            if self._server:
-                self._administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        """Drop them all, and the copies that a killed test left."""
+        for file in FOLDER.glob(f"{self.name}[._]*"):
+            file.unlink()
+        for server in filter(None, self._migrated):
+            with psycopg.connect(server, autocommit=True) as connection:
+                known = connection.execute("SELECT datname FROM pg_database").fetchall()
+                for name in (name for (name,) in known if name == self.name or name.startswith(f"{self.name}_")):
+                    connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def provide(self, env: Mapping[str, str]) -> None:
         """Fresh copies on the server that `env` leads to."""
@@ -40,7 +45,7 @@ class Databases:
         if self._server not in self._migrated:
             self._migrate(env)
             self._migrated.add(self._server)
-        for worker in WORKERS:
+        for worker in NAMES:
             self._copy(f"{self.name}{worker}")
 
     def _migrate(self, env: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@
 
 A step is a line of `STEPS`. Its output goes to var/test-results/<step>.log; the end of it is shown if the step fails.
 What the steps need (PostgreSQL, Redis, Chromium, Node) is found or, on Debian as root, installed and started; missing
-is failed. Databases are made anew and dropped; in Redis the databases 14 and 15 are emptied.
+is failed. Databases are made anew and dropped; in Redis the databases 13 to 15 are emptied.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.databases import Databases  # noqa: E402 - a script finds its neighbours only now
+from tests.databases import WORKERS, Databases  # noqa: E402 - a script finds its neighbours only now
 from tests.services import Services, Unavailable  # noqa: E402 - a script finds its neighbours only now
 
 BIN = Path(sys.executable).parent
@@ -37,9 +38,9 @@ MANAGE = (PYTHON, "manage.py")
 # Without the cache, and on databases that are there already (tests/databases.py).
 OPTIONS = "addopts=--reuse-db -ra --strict-markers --strict-config -p no:cacheprovider"
 PYTEST = (str(BIN / "pytest"), "-q", "-o", OPTIONS)
-PARALLEL = ("-n", "2")
-# Files whose tests share something that takes long to make.
-BY_FILE = (*PARALLEL, "--dist", "loadfile")
+# A worker keeps to its part, whose files share what takes long to make; one that is done takes over from others.
+PARALLEL = ("-n", str(WORKERS), "--dist", "worksteal")
+BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile")
 STARTS = "tests/e2e/test_make_run.py"  # it measures seconds, so it is alone
 ON_FAILURE = ("--screenshot", "only-on-failure", "--output", str(RESULTS / "failed-pages"))
 
@@ -55,6 +56,7 @@ PRODUCTION = {
 
 
 SOAK = "soak"  # run by name alone
+TOGETHER = ("lint", "kill")  # groups whose steps leave half of two cores idle
 LONG = {"KILLS": "3", "STORM": "5000"}
 FUZZED = (
     "tests/ocpp/test_frames.py",
@@ -89,7 +91,11 @@ STEPS = (
     Step("deploy", (*MANAGE, "check", "--deploy", "--fail-level", "WARNING"), "lint", env=PRODUCTION),
     Step("sqlite", (*PYTEST, *PARALLEL, "tests"), needs=("node", "pdf")),
     Step("postgres", (*PYTEST, *PARALLEL, "--only-with-database", "tests"), needs=("postgres", "redis", "node", "pdf")),
-    Step("browser", (*PYTEST, *BY_FILE, *ON_FAILURE, "tests/e2e", f"--ignore={STARTS}"), needs=("chromium", "pdf")),
+    Step(
+        "browser",
+        (*PYTEST, *BY_FILE, *ON_FAILURE, "tests/e2e", f"--ignore={STARTS}"),
+        needs=("chromium", "pdf"),
+    ),
     Step("start", (*PYTEST, STARTS)),
     Step("kill-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), "kill"),
     Step("kill-postgres", (*PYTEST, "tests/kill"), "kill", needs=("postgres", "redis")),
@@ -119,38 +125,83 @@ def main(wanted: Sequence[str]) -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     tally, began = Tally(), time.monotonic()
     with Services(RESULTS) as services, Databases(f"test_voltdesk_{os.getpid()}") as databases:
-        for step in steps:
-            tally.add(run(step, services, databases))
+        for _together, some in groupby(steps, key=lambda step: step.group if step.group in TOGETHER else step.name):
+            for one in run_together([*some], services, databases):
+                tally.add(one)
     print(f"{time.monotonic() - began:.0f} s")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
     return 1 if tally.failed or tally.skipped else 0
 
 
-def run(step: Step, services: Services, databases: Databases) -> Tally:
-    """Run one step; print one line, and the end of its log if it failed."""
-    log, junit = RESULTS / f"{step.name}.log", RESULTS / f"{step.name}.xml"
-    junit.unlink(missing_ok=True)
+def run_together(steps: Sequence[Step], services: Services, databases: Databases) -> Iterator[Tally]:
+    """Run steps at the same time; print one line for each, and the end of its log if it failed."""
     began = time.monotonic()
-    print(f"{step.name:12}", end="", flush=True)
+    prepared = [(step, prepare(step, services, databases)) for step in steps]
+    with contextlib.ExitStack() as ending:
+        running = [
+            (step, env if isinstance(env, str) else ending.enter_context(begun(step, env))) for step, env in prepared
+        ]
+        for step, process in running:
+            print(f"{step.name:14}", end="", flush=True)
+            tally = Tally(failed=1) if isinstance(process, str) else tally_of(step, process)
+            verdict = "failed" if tally.failed or tally.skipped else "ok"
+            reason = process if isinstance(process, str) else f"{tally.passed} passed"
+            print(f"{verdict:7}{time.monotonic() - began:6.1f} s  {reason}", flush=True)
+            if verdict == "failed" and log_of(step).exists():
+                print(f"--- end of {log_of(step).relative_to(ROOT)}")
+                print("\n".join(log_of(step).read_text(errors="replace").splitlines()[-TAIL_LINES:]))
+                print("---", flush=True)
+            yield tally
+
+
+def prepare(step: Step, services: Services, databases: Databases) -> dict[str, str] | str:
+    """The environment of a step with its databases, or why there is none."""
     try:
         env = environment(step, services) | {"TEST_DATABASE_NAME": databases.name}
         if step.is_pytest:
             databases.provide(env)
     except (Unavailable, subprocess.CalledProcessError) as reason:
-        print(f"failed         {reason}", flush=True)
-        return Tally(failed=1)
-    command = [*step.command, f"--junitxml={junit}"] if step.is_pytest else list(step.command)
-    code = execute(command, env, log, step.limit_s)
-    tally = count(junit) if step.is_pytest else Tally(passed=int(code == 0))
+        return str(reason)
+    return env
+
+
+@contextlib.contextmanager
+def begun(step: Step, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The step's running command. Whatever it started ends with it, also where this script is interrupted."""
+    junit_of(step).unlink(missing_ok=True)
+    command = [*step.command, f"--junitxml={junit_of(step)}"] if step.is_pytest else list(step.command)
+    with log_of(step).open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def tally_of(step: Step, process: subprocess.Popen[bytes]) -> Tally:
+    """What came of a step, once it is done or its time is up."""
+    try:
+        code = process.wait(timeout=step.limit_s)
+    except subprocess.TimeoutExpired:
+        with log_of(step).open("ab") as output:
+            output.write(f"\nNot finished after {step.limit_s} s.\n".encode())
+        code = 124
+    tally = count(junit_of(step)) if step.is_pytest else Tally(passed=int(code == 0))
     if code != 0 and not tally.failed:
         tally.failed = 1
-    verdict = "failed" if tally.failed or tally.skipped else "ok"
-    print(f"{verdict:7}{time.monotonic() - began:6.1f} s  {tally.passed} passed", flush=True)
-    if verdict == "failed":
-        print(f"--- end of {log.relative_to(ROOT)}")
-        print("\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:]))
-        print("---", flush=True)
     return tally
+
+
+def junit_of(step: Step) -> Path:
+    return RESULTS / f"{step.name}.xml"
+
+
+def log_of(step: Step) -> Path:
+    return RESULTS / f"{step.name}.log"
 
 
 def environment(step: Step, services: Services) -> dict[str, str]:
@@ -161,23 +212,6 @@ def environment(step: Step, services: Services) -> dict[str, str]:
     for need in step.needs:
         env |= services.get(need)
     return env | step.env
-
-
-def execute(command: list[str], env: dict[str, str], log: Path, limit_s: int) -> int:
-    """The exit code; 124 after `limit_s`. Whatever the command started ends with it."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            return process.wait(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            output.write(f"\nNot finished after {limit_s} s.\n".encode())
-            return 124
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def count(junit: Path) -> Tally:

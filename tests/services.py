@@ -23,7 +23,7 @@ import redis
 from config import libraries
 
 START_S = 30
-REDIS_DATABASE = 14
+REDIS_DATABASE = 13  # and one a worker more
 
 
 class Unavailable(RuntimeError):

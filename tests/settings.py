@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from config.settings import *  # noqa: F403
-from config.settings import BASE_DIR, CACHES, CHANNEL_LAYERS, DATABASES, REDIS_URL, env
+from config.settings import BASE_DIR, CACHES, CHANNEL_LAYERS, DATABASES, LOGGING, REDIS_URL, env
 
 _database = DATABASES["default"]
 _name = env.str("TEST_DATABASE_NAME", default="test_voltdesk")
@@ -28,6 +28,8 @@ if REDIS_URL:
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": [REDIS_URL], "prefix": f"{_name}-{_worker}"}
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# pytest renders each record with its traceback, and refusals are what tests ask for.
+LOGGING["loggers"]["django.request"] = {"level": "ERROR"}
 # In memory, but where several processes share the files.
 _STORAGE = "FileSystemStorage" if "TEST_MEDIA" in os.environ else "InMemoryStorage"
 STORAGES = {

@@ -49,7 +49,7 @@ def identity(tenant) -> str:
     return f"HAND-{next(_numbers)}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def old_key(live_tenant, database_copy, django_db_blocker):
     with django_db_blocker.unblock(), live.working_on(database_copy):
         live.add_url_key(live_tenant, "oldkey", valid_until=timezone.now() - dt.timedelta(minutes=1))
