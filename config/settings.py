@@ -47,7 +47,6 @@ CHARGER_HOST = env.str("CHARGER_HOST", default=ADMIN_HOST)
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"])
 
 INSTALLED_APPS = [
-    "daphne",
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -238,7 +237,13 @@ MFA_ALLOW_UNVERIFIED_EMAIL = True  # nobody picks an address: an invitation reac
 
 
 def _mailer() -> dict[str, Any]:
-    """Django's mailer for EMAIL_URL: `smtp+tls://user:password@host:587`, `smtp+ssl://…`, or the console."""
+    """Django's mailer for EMAIL_URL: `smtp+tls://user:password@host:587`, `smtp+ssl://…`, or the console.
+
+    Without one, the embedded installation writes files: on its console, mails would bury where to click.
+    """
+    if not PRODUCTION and not env.str("EMAIL_URL", default=""):
+        backend = "django.core.mail.backends.filebased.EmailBackend"
+        return {"BACKEND": backend, "OPTIONS": {"file_path": str(VAR_DIR / "mails")}}
     url = env.email("EMAIL_URL", default="consolemail://")
     if not url["EMAIL_BACKEND"].endswith("smtp.EmailBackend"):
         return {"BACKEND": url["EMAIL_BACKEND"]}

@@ -174,6 +174,8 @@ def welcome(seconds: float) -> str:
     lines.append(f"  Back office     http://{settings.ADMIN_HOST}:{PORT}/")
     lines += [f"  {brand.name[:14]:15} http://{brand.host}:{PORT}/" for brand in brands]
     lines.append(f"  Chargers        ws://{settings.CHARGER_HOST}:{PORT}/ocpp/<operator key>/<identity>")
+    if mails := settings.MAILERS["default"].get("OPTIONS", {}).get("file_path"):
+        lines.append(f"  E-mails         {mails}")
     lines += [f"  {label:15} {text}" for label, text in demo_guide()]
     if not User.objects.exists():
         lines += ["", "  Nobody can sign in yet: .venv/bin/python manage.py create_operator makes the first operator."]
