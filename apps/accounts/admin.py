@@ -53,7 +53,15 @@ class OrganisationAdmin(ModelAdmin):
 
 
 class RegistrationFormSet(forms.BaseInlineFormSet):
-    """A seller is registered once in a country at a time; the database refuses more, with less kind words."""
+    """A seller is registered once in a country at a time; the database refuses more, with less kind words.
+
+    The prefix of its numbers is chosen once.
+    """
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if form.instance.pk is not None:
+            form.fields["number_prefix"].disabled = True
 
     def clean(self) -> None:
         super().clean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from typing import Any, ClassVar
 
@@ -165,10 +166,18 @@ class SellerRegistration(PublicIdModel, TenantModel):
     def __str__(self) -> str:
         return f"{self.seller} {self.country} {self.vat_id}".strip()
 
+    def covers(self, country: str, day: dt.date) -> bool:
+        """Whether it holds for what is supplied there on a local date."""
+        return self.country == country and self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
     def clean(self) -> None:
         super().clean()
         if not self.vat_id and not self.seller.tax_number:
             raise ValidationError({"vat_id": _("Without a VAT id, the seller needs a tax number: invoices show one.")})
+        # Free for another registration, it would give numbers that are on invoices already.
+        stored = SellerRegistration.objects.unscoped("this one as it is stored").filter(pk=self.pk)
+        if stored.exclude(number_prefix=self.number_prefix).exists():
+            raise ValidationError({"number_prefix": _("Invoices are numbered with it, so it stays as it is.")})
 
 
 class Brand(PublicIdModel, TenantModel):

@@ -78,12 +78,16 @@ def brand_of_host(host: str) -> Brand | None:
 
 
 def actor_of_request(request: Any) -> Actor:
-    """The signed-in user's actor on this host. Without a membership for the host: nobody."""
+    """The signed-in user's actor on this host. Without a membership for the host: nobody.
+
+    Sets `request.operators` on the admin host: those between which the user chooses.
+    """
     user: User = request.user
     if request.brand is not None:
         return _actor_on_brand(user, request.brand)
     platform = bool(user.platform_role) and has_second_factor(request)
-    return _actor_on_admin(user, request.session.get(OPERATOR_SESSION_KEY), platform=platform)
+    request.operators = operators_of(user, platform=platform)
+    return _actor_on_admin(user, request.operators, request.session.get(OPERATOR_SESSION_KEY), platform=platform)
 
 
 def actor_of_socket(scope: dict[str, Any]) -> Actor:
@@ -231,8 +235,7 @@ def _note_use(key: ApiKey, now: dt.datetime) -> None:
         ApiKey.objects.unscoped("its own last use").filter(pk=key.pk).update(last_used_at=now)
 
 
-def _actor_on_admin(user: User, chosen: int | None, *, platform: bool) -> Actor:
-    operators = operators_of(user, platform=platform)
+def _actor_on_admin(user: User, operators: list[Operator], chosen: int | None, *, platform: bool) -> Actor:
     operator = next((one for one in operators if one.pk == chosen), operators[0] if len(operators) == 1 else None)
     if operator is None:
         if not platform and not operators:

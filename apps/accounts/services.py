@@ -403,18 +403,37 @@ def _brand_facts(brand: Brand) -> dict[str, str]:
 # --- operators and sellers --------------------------------------------------------------------------------------------
 @transaction.atomic
 def create_operator(
-    *, actor: Actor, name: str, slug: str, country: str, owner: User, brand_host: str, language: str = "en"
+    *,
+    actor: Actor,
+    name: str,
+    slug: str,
+    country: str,
+    owner: User,
+    brand_host: str,
+    language: str = "en",
+    street: str = "",
+    postal_code: str = "",
+    city: str = "",
 ) -> Operator:
     """A new tenant with what it needs from the first day: default seller, portal on `brand_host`, an owner.
 
-    Raises `ValidationError` where name, short name or host are taken or wrong. Higher apps add theirs (the key in the
+    Street, postal code and city are the seller's; they can follow, but no invoice goes out without them. Raises
+    `ValidationError` where name, short name or host are taken or wrong. Higher apps add theirs (the key in the
     chargers' URL) when they hear `accounts.operator_created`.
     """
     operator = Operator(name=name.strip(), slug=slug, language=language)
     operator.full_clean()
     operator.save()
     within = replace(actor, operator_id=operator.pk)
-    seller = Seller(operator=operator, legal_name=operator.name, country=country.upper(), is_default=True)
+    seller = Seller(
+        operator=operator,
+        legal_name=operator.name,
+        street=street.strip(),
+        postal_code=postal_code.strip(),
+        city=city.strip(),
+        country=country.upper(),
+        is_default=True,
+    )
     seller.full_clean()
     seller.save()
     save_brand(brand=Brand(operator=operator, host=brand_host, name=operator.name[:80]), actor=within)

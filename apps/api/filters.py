@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 
 from apps.billing.models import Invoice
 from apps.cards.models import Token
@@ -10,6 +15,21 @@ from apps.charging.models import Cdr, ReviewItem, Session
 from apps.contracts.models import Contract
 from apps.installations.models import ChargingStation, Command
 from apps.ocpp.models import HandshakeRefusal
+
+
+class InstantField(IsoDateTimeField):
+    """An instant of the years 1 to 9999 in UTC: with its offset taken off, a date at their edge lies outside."""
+
+    def to_python(self, value: Any) -> dt.datetime | None:
+        instant: dt.datetime | None = super().to_python(value)
+        try:
+            return instant and instant.astimezone(dt.UTC)
+        except OverflowError as error:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from error
+
+
+class InstantFilter(filters.IsoDateTimeFilter):
+    field_class = InstantField
 
 
 class StationFilter(filters.FilterSet):
@@ -35,8 +55,8 @@ class SessionFilter(filters.FilterSet):
     station = filters.UUIDFilter("station__public_id")
     location = filters.UUIDFilter("location__public_id")
     token = filters.UUIDFilter("token__public_id")
-    started_from = filters.IsoDateTimeFilter("started_at", lookup_expr="gte")
-    started_before = filters.IsoDateTimeFilter("started_at", lookup_expr="lt")
+    started_from = InstantFilter("started_at", lookup_expr="gte")
+    started_before = InstantFilter("started_at", lookup_expr="lt")
 
     class Meta:
         model = Session
@@ -81,8 +101,8 @@ class CdrFilter(filters.FilterSet):
     session = filters.UUIDFilter("session__public_id")
     token = filters.UUIDFilter("token__public_id")
     account = filters.CharFilter("account__number")
-    ended_from = filters.IsoDateTimeFilter("ended_at", lookup_expr="gte")
-    ended_before = filters.IsoDateTimeFilter("ended_at", lookup_expr="lt")
+    ended_from = InstantFilter("ended_at", lookup_expr="gte")
+    ended_before = InstantFilter("ended_at", lookup_expr="lt")
 
     class Meta:
         model = Cdr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -20,6 +22,17 @@ class Newest(CursorPagination):
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         ordering: tuple[str, ...] = getattr(view, "ordering", self.ordering)
         return ordering
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        """A cursor that names no value of its column is as unknown as one that cannot be read."""
+        self.cursor = None
+        try:
+            page: list[Any] | None = super().paginate_queryset(queryset, request, view)
+        except (ValueError, OverflowError, ValidationError) as error:
+            if self.cursor is None:
+                raise
+            raise NotFound(self.invalid_cursor_message) from error
+        return page
 
 
 class OldestReading(Newest):

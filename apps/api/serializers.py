@@ -211,6 +211,16 @@ class ReadingSerializer(serializers.ModelSerializer):
         )
         read_only_fields = fields
 
+    def to_representation(self, reading: Reading) -> dict[str, Any]:
+        """What its session keeps to itself: the battery of a foreign card's car, the connector of a foreign place."""
+        shown: dict[str, Any] = super().to_representation(reading)
+        actor, session = self.context["request"].auth, self.context["session"]
+        if not is_own_card(actor, session):
+            shown["soc_percent"] = None
+        if not is_own_place(actor, session):
+            shown["connector_number"] = None
+        return shown
+
 
 class ReviewItemSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="public_id", read_only=True)

@@ -183,8 +183,10 @@ class SessionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     @action(detail=True, pagination_class=OldestReading, filterset_class=None)
     def readings(self, request: Request, public_id: Any) -> Response:
         """The readings behind the session, oldest first."""
-        page = self.paginate_queryset(readings_of(self.actor, self.get_object()))
-        return self.get_paginated_response(serializers.ReadingSerializer(page, many=True).data)
+        session = self.get_object()
+        page = self.paginate_queryset(readings_of(self.actor, session))
+        context = {**self.get_serializer_context(), "session": session}
+        return self.get_paginated_response(serializers.ReadingSerializer(page, many=True, context=context).data)
 
 
 class ReviewItemViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantViewSet):
@@ -287,7 +289,7 @@ class InvoiceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, TenantVie
     scopes = dict.fromkeys(("list", "retrieve", "lines"), "billing.view_invoice")
 
     def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.final().select_related("account", "cancels")
+        return rows.final().select_related("account", "cancels").defer("snapshot", "cancels__snapshot")
 
     @extend_schema(responses=serializers.InvoiceLineSerializer(many=True), filters=False)
     @action(detail=True, pagination_class=InOrder, filterset_class=None)

@@ -100,13 +100,15 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
         yield from _held(charging.held_by_location(actor, limit=FOUND_PER_KIND))
     if actor.can("charging.view_settlement"):
         yield from _unpriced(charging.held_for_price(actor, limit=FOUND_PER_KIND))
-    if actor.can("billing.view_invoice"):
+    sees_invoices = actor.can("billing.view_invoice")
+    if sees_invoices:
         yield from _drafts(billing.stopped_drafts(actor)[:FOUND_PER_KIND])
         yield from _undelivered(billing.refused_deliveries(actor)[:FOUND_PER_KIND])
     if actor.can("ocpp.view_handshakerefusal"):
         yield from _refusals(actor, now)
     if actor.can("notifications.view_mail"):
-        yield from _mails(notifications.failed_mails(actor, since=now - RECENT))
+        named = {billing.MAIL_KIND} if sees_invoices else set()  # one by one, with their invoices
+        yield from _mails(notifications.failed_mails(actor, since=now - RECENT, other_than=named))
 
 
 def _faults(rows: Iterable[installations.Fault]) -> Iterator[_Found]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
@@ -14,14 +14,13 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 
 from apps.accounts import selectors
-from apps.accounts.models import User
 
 
 @never_cache
 @login_required
 def choose_operator(request: HttpRequest) -> HttpResponse:
     """Choose whose back office this session sees. Operators that the user has no role with are 404."""
-    operators = selectors.operators_of(cast("User", request.user), platform=request.actor.platform)
+    operators = request.operators
     if not operators:
         raise Http404("no operator to choose")
     if request.method == "POST":

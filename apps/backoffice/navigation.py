@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts import selectors
 from apps.accounts.models import User
 from apps.cards.models import Token
 from apps.installations.models import ChargingStation, Location
@@ -140,12 +139,10 @@ def icon_of(model: type[Model]) -> str:
 
 def operator_context(request: HttpRequest) -> dict[str, Any]:
     """`operator`: the one chosen, or None; `can_switch`: whether there are others to choose from."""
-    actor = request.actor
     if not isinstance(request.user, User):
         return {}
-    operators = selectors.operators_of(request.user, platform=actor.platform)
-    chosen = next((one for one in operators if one.pk == actor.operator_id), None)
-    return {"operator": chosen, "can_switch": len(operators) > 1}
+    chosen = next((one for one in request.operators if one.pk == request.actor.operator_id), None)
+    return {"operator": chosen, "can_switch": len(request.operators) > 1}
 
 
 def start_steps(request: HttpRequest) -> list[Step]:

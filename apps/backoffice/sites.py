@@ -119,6 +119,10 @@ class BackofficeSite(Site):
         return ()
 
     # --- what is shown ---
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Nothing for all apps at once: the side bar is ours (`navigation`), and this would judge every model anew."""
+        return super().get_app_list(request, app_label) if app_label else []
+
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), **navigation.operator_context(request)}
 

@@ -6,11 +6,10 @@ import datetime as dt
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -26,6 +25,7 @@ from apps.charging.models import AuthorisationReason, Reading, ReviewItem, Sessi
 from apps.charging.prices import price_items, price_steps
 from apps.core import live
 from apps.core.actor import Actor
+from apps.core.admin import add_refusal, render_page
 from apps.core.templatetags.parts import at_place
 from apps.installations import selectors as installations
 from apps.installations.commands import RULES
@@ -158,7 +158,7 @@ def station_command(request: HttpRequest, station_id: int, action: str) -> HttpR
             form.add_error(None, error.messages)
         else:
             return redirect(reverse("backoffice:station", args=[station.pk]) + "#commands")
-    return _render(
+    return render_page(
         request,
         "backoffice/command.html",
         title=offer.title,
@@ -200,11 +200,11 @@ def add_station(request: HttpRequest) -> HttpResponse:
         try:
             station, secret = _register(request, form, refusal)
         except ValidationError as error:
-            _add_errors(form, error)
+            add_refusal(form, error)
         else:
             return _connecting(request, station, secret)
     has_places = form.fields["location"].queryset.exists()
-    return _render(
+    return render_page(
         request,
         "backoffice/add_station.html",
         title=_("Adopt a charger") if refusal else _("Add a charger"),
@@ -226,7 +226,7 @@ def station_key(request: HttpRequest, station_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         secret = issue_station_key(actor=request.actor, station=station, now=timezone.now(), **form.cleaned_data)
         return _connecting(request, station, secret)
-    return _render(
+    return render_page(
         request,
         "backoffice/reason.html",
         title=_("Issue a new key"),
@@ -245,7 +245,7 @@ def _connecting(request: HttpRequest, station: ChargingStation, secret: str) -> 
     state = installations.live_state(request.actor, station)
     since = ocpp.refusals(request.actor, since=timezone.now() - dt.timedelta(hours=1), limit=ROWS)
     refused = [one for one in since if one.identity.lower() == station.identity.lower()]
-    response = _render(
+    response = render_page(
         request,
         "backoffice/connecting.html",
         title=_("Connect the charger"),
@@ -313,7 +313,7 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
     [row] = charging.session_rows(actor, [session])
     may_repair = actor.can("charging.repair_session")
     until = session.ended_at or timezone.now()
-    return _render(
+    return render_page(
         request,
         "backoffice/session.html",
         title=_("Session at %(charger)s") % {"charger": session.station},
@@ -422,7 +422,7 @@ def _may_command(request: HttpRequest, station: ChargingStation) -> bool:
 
 
 def _station_response(request: HttpRequest, station: ChargingStation, tab: str, **context: Any) -> HttpResponse:
-    return _render(
+    return render_page(
         request,
         f"backoffice/station_{tab}.html",
         title=str(station),
@@ -439,21 +439,9 @@ def _live_part(actor: Actor, *topics: str) -> dict[str, str]:
     return {"topics": " ".join(topics), "token": live.sign(list(topics), actor)}
 
 
-def _render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    request.current_app = admin.site.name
-    return render(request, template, {**admin.site.each_context(request), **context})
-
-
 def _moment(text: str | None) -> dt.datetime | None:
     try:
         found = dt.datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return found if found.tzinfo is not None else None
-
-
-def _add_errors(form: forms.Form, error: ValidationError) -> None:
-    """A service's refusal beside the field it names, if the form has it."""
-    named = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    for name, texts in named.items():
-        form.add_error(name if name in form.fields else None, texts)

@@ -4,7 +4,7 @@ are buttons, and for many at once after a preview."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -13,18 +13,17 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import OuterRef, Subquery
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts.models import Operator
+from apps.accounts.selectors import operator_today
 from apps.billing import pdf, selectors, services
 from apps.billing.forms import StartForm
 from apps.billing.models import BillingRun, Delivery, Invoice, InvoiceKind, InvoiceLine, InvoiceState, RunState
-from apps.billing.services.drafting import today_of
 from apps.core import live
 from apps.core.admin import ActionVariant, ReadOnlyAdmin, ReasonForm, RelatedFilter, action, display, reason_action
 from apps.core.csv import csv_response
@@ -101,8 +100,8 @@ class BillingRunAdmin(BillingPage):
         """Choose the month; the drafts are made by the task cluster."""
         if not self.has_run_permission(request):
             raise PermissionDenied
-        operator = Operator.objects.get(pk=request.actor.operator_id)
-        form = StartForm(request.POST if request.method == "POST" else None, today=today_of(operator))
+        today = operator_today(request.actor.operator_id)
+        form = StartForm(request.POST if request.method == "POST" else None, today=today)
         if request.method == "POST" and form.is_valid():
             try:
                 run = services.start_run(actor=request.actor, period=form.cleaned_data["period"])
@@ -130,6 +129,7 @@ class BillingRunAdmin(BillingPage):
         drafts = Invoice.objects.visible_to(request.actor).filter(run=run).defer("snapshot").select_related("account")
         stopped = drafts.filter(state=InvoiceState.STOPPED).order_by("account__number")
         others = drafts.exclude(state=InvoiceState.STOPPED).order_by("-gross", "account__number")
+        sums = sums_of(others.order_by().values_list("currency", "gross"))
         return self.page(
             request,
             "billing/run.html",
@@ -138,9 +138,11 @@ class BillingRunAdmin(BillingPage):
             original=run,
             run=run,
             percent=100 * run.done // max(run.total, 1),
-            sums=sums_of(drafts),
+            sums=sums,
             stopped=stopped[:DRAFTS_SHOWN],
+            stopped_count=stopped.count(),
             others=others[:DRAFTS_SHOWN],
+            others_count=sum(one["count"] for one in sums),
             shown=DRAFTS_SHOWN,
             actions_detail=self.buttons_of(request, run.pk),
             topics=topic,
@@ -179,6 +181,7 @@ class BillingRunAdmin(BillingPage):
                 return back
         drafts = Invoice.objects.visible_to(request.actor).filter(run=run).defer("snapshot").select_related("account")
         ready = drafts.filter(state=InvoiceState.DRAFT)
+        stopped = drafts.filter(state=InvoiceState.STOPPED).order_by("account__number")
         return self.page(
             request,
             "billing/finalise.html",
@@ -186,8 +189,10 @@ class BillingRunAdmin(BillingPage):
             subtitle=str(run),
             original=run,
             form=form,
-            sums=sums_of(ready),
-            stopped=drafts.filter(state=InvoiceState.STOPPED).order_by("account__number")[:DRAFTS_SHOWN],
+            sums=sums_of(ready.values_list("currency", "gross")),
+            stopped=stopped[:DRAFTS_SHOWN],
+            stopped_count=stopped.count(),
+            shown=DRAFTS_SHOWN,
             largest=ready.order_by("-gross")[:5],
             back=reverse("admin:billing_billingrun_change", args=[run.pk]),
         )
@@ -210,10 +215,10 @@ class BillingRunAdmin(BillingPage):
         return csv_response(name, selectors.ledger_rows(request.actor, run))
 
 
-def sums_of(invoices: models.QuerySet[Invoice]) -> list[dict[str, Any]]:
-    """How many there are and what they come to, a currency: summed here, not by SQL."""
+def sums_of(amounts: Iterable[tuple[str, Decimal]]) -> list[dict[str, Any]]:
+    """How many there are and what they come to, a currency, of (currency, gross): summed here, not by SQL."""
     found: dict[str, list[Decimal]] = defaultdict(list)
-    for currency, gross in invoices.order_by().values_list("currency", "gross"):
+    for currency, gross in amounts:
         found[currency].append(gross)
     return [
         {"currency": currency, "count": len(rows), "gross": money(sum(rows, Decimal(0)), currency)}
@@ -287,6 +292,8 @@ class InvoiceAdmin(BillingPage):
         invoice = self.get_object(request, object_id)
         if not self.has_view_permission(request, invoice):
             raise PermissionDenied
+        if not invoice.is_final:
+            raise Http404
         file = getattr(invoice, "file", None)
         if file is None or not file.document.file.storage.exists(file.document.file.name):
             missing = pdf.why_unavailable() or gettext("It is being drawn. Try again in a moment.")
@@ -295,6 +302,11 @@ class InvoiceAdmin(BillingPage):
         return FileResponse(
             file.document.file.open("rb"), content_type="application/pdf", filename=f"{invoice.number}.pdf"
         )
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int | str) -> list[Any]:
+        allowed = super().get_actions_detail(request, object_id)
+        is_final = self.get_object(request, str(object_id)).is_final
+        return [one for one in allowed if is_final or not one.action_name.endswith("_as_pdf")]
 
     @reason_action(
         description=_("Send again"),
@@ -354,7 +366,7 @@ class InvoiceAdmin(BillingPage):
         change: Callable[..., Any],
     ) -> HttpResponse | None:
         """A preview of what would happen to which invoices, then the reason, then one call an invoice."""
-        chosen = list(queryset[:MAX_BULK])
+        chosen, left_out = list(queryset[:MAX_BULK]), max(queryset.count() - MAX_BULK, 0)
         fitting = [invoice for invoice in chosen if fits(invoice)]
         confirmed = "why" in request.POST
         form = ReasonForm(request.POST if confirmed else None, request=request, obj=None)
@@ -367,7 +379,9 @@ class InvoiceAdmin(BillingPage):
                 name=name,
                 fitting=fitting,
                 unfitting=[invoice for invoice in chosen if invoice not in fitting],
-                sums=sums_in_python(fitting),
+                sums=sums_of((one.currency, one.gross) for one in fitting),
+                left_out=left_out,
+                most=MAX_BULK,
                 consequence=consequence,
                 back=reverse("admin:billing_invoice_changelist"),
             )
@@ -391,10 +405,3 @@ class InvoiceAdmin(BillingPage):
 def can_be_cancelled(invoice: Invoice) -> bool:
     """Final, no credit note itself, and not cancelled yet."""
     return invoice.is_final and invoice.kind == InvoiceKind.INVOICE and not hasattr(invoice, "credit_note")
-
-
-def sums_in_python(invoices: list[Invoice]) -> list[str]:
-    found: dict[str, Decimal] = defaultdict(Decimal)
-    for invoice in invoices:
-        found[invoice.currency] += invoice.gross
-    return [money(gross, currency) for currency, gross in sorted(found.items())]

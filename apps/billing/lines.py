@@ -11,6 +11,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
+from django.db.models import prefetch_related_objects
+
 from apps.billing.models import InvoiceLine, LineKind, LineUnit
 from apps.charging.models import Cdr, CdrKind, RatedItem
 from apps.contracts.models import Contract
@@ -33,6 +35,8 @@ class Sold:
 
 def session_lines(cdrs: Iterable[Cdr], items: Iterable[RatedItem]) -> list[Sold]:
     """One line a CDR and VAT class, in the order of the CDRs."""
+    cdrs = list(cdrs)
+    prefetch_related_objects(cdrs, "account__party")  # once for all: whose customer may know the charger
     by_cdr: dict[int, list[RatedItem]] = defaultdict(list)
     for item in items:
         by_cdr[item.cdr_id].append(item)
@@ -95,12 +99,17 @@ def _words(cdr: Cdr) -> dict[str, Any]:
         "place": cdr.place.get("name") or cdr.location.name,
         "city": cdr.place.get("city") or cdr.location.city,
         "zone": cdr.place.get("time_zone") or cdr.location.time_zone,
-        "charger": cdr.place.get("station") or str(cdr.station),
+        "charger": (cdr.place.get("station") or str(cdr.station)) if _is_at_home(cdr) else "",
         "card": cdr.card.get("label") or cdr.card.get("visual_number") or str(cdr.token),
         "driver": cdr.card.get("driver") or (cdr.holder.get_full_name() if cdr.holder else ""),
         "credit": cdr.kind == CdrKind.CREDIT,
         "interpolated": cdr.interpolated,
     }
+
+
+def _is_at_home(cdr: Cdr) -> bool:
+    """Whether the customer is the place's host: only then it may know the station (design, who owns what)."""
+    return cdr.host_id is not None and cdr.host_id == cdr.account.party.organisation_id
 
 
 def _parts(item: RatedItem, sign: int) -> list[dict[str, str]]:

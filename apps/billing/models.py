@@ -77,7 +77,8 @@ class BillingRun(PublicIdModel, TenantModel):
     """All that is billable for a month by a cut-off. What comes later goes to the next run.
 
     `done` of `total` are accounts while it is drafted, invoices while it is finalised; `problems` are stopped drafts.
-    Drafts from before `began_at` are those of an earlier drafting; `moved_at` shows whether a task is at work.
+    `drafting` counts how often it was drafted, the last time from `began_at` on: drafts of an earlier one are thrown
+    away, and a task of an earlier one does nothing. `moved_at` shows whether a task is at work.
     """
 
     State = RunState
@@ -86,6 +87,7 @@ class BillingRun(PublicIdModel, TenantModel):
     number = models.PositiveSmallIntegerField(_("run of the month"))
     cutoff_at = models.DateTimeField(_("cut-off"))
     state = models.CharField(_("state"), max_length=10, choices=RunState.choices, default=RunState.DRAFTING)
+    drafting = models.PositiveSmallIntegerField(default=1, editable=False)
     done = models.PositiveIntegerField(_("done"), default=0)
     total = models.PositiveIntegerField(_("of"), default=0)
     problems = models.PositiveIntegerField(_("stopped drafts"), default=0)
@@ -137,6 +139,10 @@ class Problem(models.TextChoices):
     CURRENCY = "currency", _("Contract %(contract)s is in %(expected)s, its lines are in %(found)s.")
     REVIEW = "review", _("A doubt about the session of %(day)s at %(place)s is open.")
     NEGATIVE = "negative", _("The total is below zero. It waits for later sessions, or you repay it by hand.")
+    FAILED = (
+        "failed",
+        _("An unexpected error stopped this draft; the server's log has it. Draft again, or leave it to the next run."),
+    )
 
 
 class Invoice(PublicIdModel, TenantModel):
@@ -152,6 +158,7 @@ class Invoice(PublicIdModel, TenantModel):
     run = models.ForeignKey(
         BillingRun, on_delete=models.PROTECT, null=True, related_name="invoices", verbose_name=_("billing run")
     )
+    drafting = models.PositiveSmallIntegerField(default=1, editable=False)
     kind = models.CharField(_("kind"), max_length=12, choices=InvoiceKind.choices, default=InvoiceKind.INVOICE)
     account = models.ForeignKey(
         BillingAccount, on_delete=models.PROTECT, related_name="invoices", verbose_name=_("billing account")
@@ -255,7 +262,8 @@ class InvoiceLine(TenantModel):
     """One line: a CDR's part in one VAT class, or a contract's base fee of a month. Amounts are net.
 
     `text` are the words (place, zone, charger, card, driver …) and `parts`, the quantities with their unit prices.
-    `vat_percent` is empty while there is no rate, which stops the draft. Final with its invoice.
+    `vat_percent` is empty while there is no rate, which stops the draft. Final with its invoice: triggers refuse
+    changes; that no line is added is up to the services, which hold the run's row.
     """
 
     Kind = LineKind

@@ -73,7 +73,7 @@ def page(snapshot: dict[str, Any], *, logo: bytes | None = None) -> str:
     language = snapshot["language"]
     with translation.override(language):
         words = _Words(language, snapshot["currency"])
-        return render_to_string("billing/invoice.html", _context(_clean(snapshot), words, logo))
+        return render_to_string("billing/invoice.html", _context(without_marks(snapshot), words, logo))
 
 
 def amount(value: Decimal, currency: str, language: str) -> str:
@@ -119,8 +119,8 @@ def _font(path: str) -> str:
         return base64.b64encode(file.read()).decode()
 
 
-def _picture(content: bytes | None) -> str:
-    """A picture as `data:`, or nothing where it cannot be read."""
+def picture(content: bytes | None) -> str:
+    """A PNG as `data:`, or nothing where it cannot be read."""
     if content is None:
         return ""
     try:
@@ -170,13 +170,13 @@ class _Words:
         return str(self.locale.territories.get(code, code))
 
 
-def _clean(value: Any) -> Any:
-    """The snapshot without marks that would turn or break the text around a name."""
+def without_marks(value: Any) -> Any:
+    """Texts, also inside lists and mappings, without marks that would turn or break the text around a name."""
     if isinstance(value, str):
         return _MARKS.sub("", value)
     if isinstance(value, dict):
-        return {name: _clean(one) for name, one in value.items()}
-    return [_clean(one) for one in value] if isinstance(value, list) else value
+        return {name: without_marks(one) for name, one in value.items()}
+    return [without_marks(one) for one in value] if isinstance(value, list) else value
 
 
 def _context(snapshot: dict[str, Any], words: _Words, logo: bytes | None) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _context(snapshot: dict[str, Any], words: _Words, logo: bytes | None) -> dic
     return {
         **snapshot,
         "accent": accent if _ACCENT.fullmatch(accent) else DEFAULT_ACCENT,
-        "logo": _picture(logo),
+        "logo": picture(logo),
         "is_credit_note": snapshot["kind"] == "credit_note",
         "issued_on": words.date(snapshot["issue_date"]),
         "period": _period(snapshot["period"], words),
@@ -257,8 +257,16 @@ def _row(line: dict[str, Any], words: _Words) -> dict[str, Any]:
         "detail": " · ".join(filter(None, names)),
         "times": _times(line, words),
         "date": _start_date(line, words),
-        "note": _("Taken back: the session was priced anew.") if line.get("credit") else "",
+        "supplied": _other_supply_date(line, words),
+        "note": _note(line),
     }
+
+
+def _note(line: dict[str, Any]) -> str:
+    """What is special about a session, if anything."""
+    if line.get("credit"):
+        return _("Taken back: the session was priced anew.")
+    return _("The meter was silent when the price changed: divided evenly.") if line.get("interpolated") else ""
 
 
 def _city(line: dict[str, Any]) -> str:
@@ -273,6 +281,13 @@ def _local(line: dict[str, Any], name: str) -> dt.datetime:
 
 def _start_date(line: dict[str, Any], words: _Words) -> str:
     return words.short_date(_local(line, "since").date().isoformat())
+
+
+def _other_supply_date(line: dict[str, Any], words: _Words) -> str:
+    """The date of the supply, which decides month and VAT, where it is not the date on which the session began."""
+    if line["supplied_on"] == _local(line, "since").date().isoformat():
+        return ""
+    return _("Supplied on %(day)s") % {"day": words.short_date(line["supplied_on"])}
 
 
 def _times(line: dict[str, Any], words: _Words) -> str:

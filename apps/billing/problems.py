@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.models import SellerRegistration
 from apps.billing.models import Invoice, InvoiceLine, InvoiceState, Problem
+from apps.billing.querysets import InvoiceQuerySet
 from apps.billing.totals import totals
-from apps.charging.models import ReviewItem
+from apps.charging.models import ReviewCode, ReviewItem
 from apps.core.actor import Actor
 
 SHOWN_OF_A_KIND = 5
@@ -36,6 +41,12 @@ def check_draft(actor: Actor, draft: Invoice) -> bool:
     return not problems
 
 
+def stop_failed(drafts: InvoiceQuerySet) -> None:
+    """Stop drafts on which an error came up that nobody foresaw."""
+    problem = Problem.FAILED.value
+    drafts.open().update(state=InvoiceState.STOPPED, problem=problem, problems=[{"code": problem}])
+
+
 def _problems(actor: Actor, draft: Invoice, lines: list[InvoiceLine]) -> Iterator[dict[str, Any]]:
     yield from _of_seller(actor, draft, lines)
     for country, day in _first(sorted({(one.country, one.supplied_on) for one in lines if one.vat_percent is None})):
@@ -53,13 +64,14 @@ def _problems(actor: Actor, draft: Invoice, lines: list[InvoiceLine]) -> Iterato
 
 def _of_seller(actor: Actor, draft: Invoice, lines: list[InvoiceLine]) -> Iterator[dict[str, Any]]:
     seller = draft.seller
-    registration = (
-        SellerRegistration.objects.visible_to(actor).filter(pk=draft.registration_id).first()
-        if draft.registration_id
-        else None
-    )
-    if registration is None:
-        day = min((line.supplied_on for line in lines), default=draft.period_from)
+    registration = SellerRegistration.objects.visible_to(actor).filter(pk=draft.registration_id).first()
+    days = [
+        line.supplied_on
+        for line in lines
+        if registration is None or not registration.covers(line.country, line.supplied_on)
+    ]
+    if registration is None or days:
+        day = min(days, default=draft.period_from)
         words = {"seller": seller.legal_name, "country": draft.country, "day": day.isoformat()}
         yield {"code": Problem.NO_REGISTRATION.value, **words}
     if registration is not None and not registration.vat_id and not seller.tax_number:
@@ -72,16 +84,17 @@ def _of_review(actor: Actor, draft: Invoice) -> Iterator[dict[str, Any]]:
     doubts = (
         ReviewItem.objects.visible_to(actor)
         .open()
-        .filter(blocking=True, session__cdrs__lines__invoice=draft)
+        .filter(Q(blocking=True) | Q(code=ReviewCode.CDR_OUTDATED), session__cdrs__lines__invoice=draft)
         .select_related("session__location")
         .order_by("session__started_at")
         .distinct()
     )
     for doubt in doubts[:SHOWN_OF_A_KIND]:
         session = doubt.session
+        day = timezone.localdate(session.started_at, ZoneInfo(session.location.time_zone))
         yield {
             "code": Problem.REVIEW.value,
-            "day": session.started_at.date().isoformat(),
+            "day": day.isoformat(),
             "place": session.location.name,
             "session": session.pk,
         }

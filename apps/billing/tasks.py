@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from django.conf import settings
 from django_q.tasks import async_task
 
 from apps.billing import services
@@ -14,8 +15,8 @@ from apps.core.events import Payload
 from apps.core.schedules import every
 
 BUDGET_S = 15.0
-# Below the time after which the cluster hands a task to another worker.
-LONG_S = 170
+# Shortly before the cluster hands a task to another worker.
+LONG_S = settings.Q_CLUSTER["retry"] - 10
 STALLED = dt.timedelta(minutes=10)
 
 
@@ -23,12 +24,12 @@ STALLED = dt.timedelta(minutes=10)
 def continue_runs(payloads: list[Payload]) -> None:
     """Draft or finalise a part of a run; the rest is another task."""
     for payload in payloads:
-        run_id = payload["run_id"]
-        after = services.continue_drafting(run_id=run_id, after=payload["after"], budget_s=BUDGET_S)
+        part = {"run_id": payload["run_id"], "drafting": payload["drafting"]}
+        after = services.continue_drafting(**part, after=payload["after"], budget_s=BUDGET_S)
         if after is not None:
-            events.publish(RUN_BEGUN, run_id=run_id, after=after)
-        elif not services.continue_finalising(run_id=run_id, budget_s=BUDGET_S):
-            events.publish(RUN_BEGUN, run_id=run_id, after=0)
+            events.publish(RUN_BEGUN, **part, after=after)
+        elif not services.continue_finalising(**part, budget_s=BUDGET_S):
+            events.publish(RUN_BEGUN, **part, after=0)
 
 
 @events.on(INVOICE_FINALISED)
@@ -58,6 +59,6 @@ def resume_runs() -> None:
     """Runs on which nobody has worked for a while, and invoices without PDF or e-mail: their task was lost."""
     now = dt.datetime.now(dt.UTC)
     stalled = BillingRun.objects.unscoped("a task looks after all operators").filter(moved_at__lt=now - STALLED)
-    for run_id in stalled.exclude(state__in=[RunState.DRAFTED, RunState.FINALISED]).values_list("pk", flat=True):
-        events.publish(RUN_BEGUN, run_id=run_id, after=0)
+    for run in stalled.exclude(state__in=[RunState.DRAFTED, RunState.FINALISED]):
+        events.publish(RUN_BEGUN, run_id=run.pk, drafting=run.drafting, after=0)
     events.publish_many(INVOICE_FINALISED, [{"invoice_id": pk} for pk in services.unfinished_invoices(now=now)])

@@ -152,7 +152,7 @@ class TokenAdmin(CsvButtons, ModelAdmin):
         description=_("Send"),
         permission="change",
         consequence=_("The card is on its way under this UID. It is refused until it is activated."),
-        applies=lambda token: token.state == TokenState.ORDERED,
+        applies=lambda token: token.is_to_send,
         form_class=ShipForm,
         icon="local_shipping",
     )
@@ -199,7 +199,7 @@ class TokenAdmin(CsvButtons, ModelAdmin):
         description=_("Report lost"),
         permission="change",
         consequence=_("From the next time it is shown, the card is refused. A running session goes on."),
-        applies=lambda token: token.state != TokenState.LOST,
+        applies=lambda token: token.state != TokenState.LOST and not token.is_to_send,
         icon="search_off",
     )
     def report_lost(self, request: HttpRequest, token: Token, form: ReasonForm) -> None:

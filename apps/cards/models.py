@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import Organisation, User
+from apps.accounts.selectors import operator_today
 from apps.cards import uid as uids
 from apps.cards.querysets import CardOrderQuerySet, TokenContractQuerySet, TokenQuerySet
 from apps.contracts.models import Contract
@@ -141,6 +142,33 @@ class Token(PublicIdModel, TenantModel):
         super().clean()
         if self.uid is None and self.state not in WITHOUT_UID:
             raise ValidationError({"uid": _("The UID is missing.")})
+        if self.pk is not None and self.organisation is not None and (refusal := self._refusal_to_move()):
+            raise ValidationError({"organisation": refusal})
+
+    @property
+    def is_to_send(self) -> bool:
+        """Whether nobody has it yet: it is ordered, or its order was called off before it had a UID."""
+        return self.state == TokenState.ORDERED or self.uid is None
+
+    def refusal_of(self, contract: Contract) -> str:
+        """Why it may not charge on the contract: an organisation's card is billed to that organisation, or its people
+        would see cards of others on their invoices. Empty if it may."""
+        party = contract.account.party
+        if self.organisation_id is None or self.organisation_id == party.organisation_id:
+            return ""
+        words = {"card": self.organisation, "contract": contract, "party": party, "other": party.organisation}
+        if party.organisation is None:
+            text = gettext("The card belongs to %(card)s, %(party)s with contract %(contract)s to no organisation.")
+        else:
+            text = gettext("The card belongs to %(card)s, contract %(contract)s to %(other)s.")
+        return text % words
+
+    def _refusal_to_move(self) -> str:
+        """What keeps it with the organisation that it is stored with."""
+        rows = TokenContract.objects.unscoped("of this card").filter(token=self.pk)
+        moved = rows.exclude(token__organisation=self.organisation).ends_after(operator_today(self.operator_id))
+        bound = moved.select_related("contract__account__party__organisation")
+        return next(filter(None, (self.refusal_of(row.contract) for row in bound)), "")
 
     def is_expired(self, now: dt.datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

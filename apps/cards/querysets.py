@@ -35,4 +35,10 @@ class TokenContractQuerySet(TenantQuerySet):
         return Q(token__organisation__in=frozenset(actor.organisations) - actor.driver_of)
 
     def in_force(self, day: dt.date) -> Self:
-        return self.filter(valid_from__lte=day).filter(Q(valid_to=None) | Q(valid_to__gte=day))
+        """Those on which their tokens charge on a local date: the contract runs then too."""
+        return self.ends_after(day).filter(valid_from__lte=day, contract__starts_on__lte=day)
+
+    def ends_after(self, day: dt.date) -> Self:
+        """Those that are not over on this day, also where they have not begun."""
+        contract_runs = Q(contract__ends_on=None) | Q(contract__ends_on__gte=day)
+        return self.filter(contract_runs, Q(valid_to=None) | Q(valid_to__gte=day))

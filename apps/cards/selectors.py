@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext_lazy as _
@@ -68,6 +68,13 @@ class PricePath:
         return replace(self, missing=missing, steps=(*self.steps, Step(code, what, of, ok=False)))
 
 
+class Where(NamedTuple):
+    """What of a place decides on a price: its country, and the zone of its dates."""
+
+    country: str
+    time_zone: str
+
+
 class PriceBook:
     """All that prices sessions of some tokens of one operator: four queries, whatever their number."""
 
@@ -99,9 +106,9 @@ class PriceBook:
         rates = VatRate.objects.visible_to(actor).filter(country__in=set(countries))
         self._rates = list(rates.order_by("country", "vat_class", "-valid_from"))
 
-    def path(self, token: Token | None, place: Location, started_at: dt.datetime, ended_at: dt.datetime) -> PricePath:
+    def path(self, token: Token | None, where: Where, started_at: dt.datetime, ended_at: dt.datetime) -> PricePath:
         """Contract and tariff as they were at the start, by its local date; VAT by the local date of the end."""
-        zone = ZoneInfo(place.time_zone)
+        zone = ZoneInfo(where.time_zone)
         start, end = started_at.astimezone(zone).date(), ended_at.astimezone(zone).date()
         if token is None:
             return PricePath("no_card", (Step("card", "", ok=False),))
@@ -115,11 +122,11 @@ class PriceBook:
         if tariff is None:
             return path.lacking("no_tariff", "tariff", start.isoformat(), str(version.tariff))
         path = path.found("tariff", f"{tariff.tariff} #{tariff.number}", start.isoformat(), tariff_version=tariff)
-        rates, asked = self._vat_rates(place.country, end), f"{place.country} {end.isoformat()}"
+        rates, asked = self._vat_rates(where.country, end), f"{where.country} {end.isoformat()}"
         if not rates:
             return path.lacking("no_vat", "vat", asked)
         percents = ", ".join(f"{percent.normalize():f} %" for percent in rates.values())
-        return path.found("vat", percents, asked, country=place.country, supplied_on=end, vat_rates=rates)
+        return path.found("vat", percents, asked, country=where.country, supplied_on=end, vat_rates=rates)
 
     def _contract(self, token: Token, day: dt.date) -> Contract | None:
         for row in self._bindings.get(token.pk, []):
@@ -141,16 +148,18 @@ def price_path(
 ) -> PricePath:
     """The one answer to "what does this card pay here?", for a session of one token."""
     book = PriceBook(actor, [token.pk] if token is not None else [], [place.country])
-    return book.path(token, place, started_at, ended_at)
+    return book.path(token, Where(place.country, place.time_zone), started_at, ended_at)
 
 
 def _in_force[Version: (ContractVersion, TariffVersion)](
     versions: list[Version], day: dt.date, started_at: dt.datetime
 ) -> Version | None:
     """Of versions in order of precedence the first that holds on this day and was there when the session began: a
-    version that is written at noon prices nothing that began in the morning. Where none was there yet, the oldest."""
+    version that is written at noon prices nothing that began in the morning. Where none was there yet, the first of the
+    oldest date."""
     holding = [one for one in versions if one.valid_from is not None and one.valid_from <= day]
-    return next((one for one in holding if _made_at(one) <= started_at), holding[-1] if holding else None)
+    known = [one for one in holding if _made_at(one) <= started_at]
+    return next(iter(known or [one for one in holding if one.valid_from == holding[-1].valid_from]), None)
 
 
 def _made_at(version: ContractVersion | TariffVersion) -> dt.datetime:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -20,6 +20,7 @@ from apps.cards.models import CardOrder, Token, TokenContract, TokenState
 from apps.contracts.models import Contract
 from apps.core.actor import Actor, Kind
 from apps.core.events import publish, publish_many
+from apps.core.guards import require_reason
 
 MAX_CARDS_AN_ORDER = 200
 CHUNK = 25  # cards bound in one transaction
@@ -89,13 +90,15 @@ def _ordered(order: CardOrder, card: Mapping[str, Any]) -> Token:
 
 
 def ship_token(*, actor: Actor, token: Token, uid: str, visual_number: str = "", why: str = "") -> Token:
-    """An ordered card is on its way: this is its UID and what is printed on it. Raises ValidationError."""
+    """An ordered card is on its way: this is its UID and what is printed on it. One that was blocked before it had a
+    UID is sent after all. Raises ValidationError."""
     if not actor.can("cards.change_token"):
         raise PermissionDenied
     with transaction.atomic():
         token = Token.objects.visible_to(actor).select_for_update(no_key=True).get(pk=token.pk)
-        if token.state != TokenState.ORDERED:
+        if not token.is_to_send:
             raise ValidationError(_("Only a card that was ordered can be sent."))
+        before = {"state": token.state}
         token.uid, token.visual_number, token.state = uid, visual_number.strip(), TokenState.SHIPPED
         token.full_clean()
         token.save(update_fields=["uid", "visual_number", "state"])
@@ -104,7 +107,7 @@ def ship_token(*, actor: Actor, token: Token, uid: str, visual_number: str = "",
             actor=actor,
             action="token.shipped",
             target=token,
-            before={"state": TokenState.ORDERED.value},
+            before=before,
             after=after,
             why=why.strip(),
         )
@@ -131,8 +134,10 @@ def block_token(*, actor: Actor, token: Token, why: str) -> Token:
 
 
 def report_lost(*, actor: Actor, token: Token, why: str) -> Token:
-    """The same for a card that nobody has any more."""
+    """The same for a card that nobody has any more. Raises ValidationError where nobody has it yet."""
     _require_block(actor, token)
+    if token.is_to_send:
+        raise ValidationError(_("This card was not sent yet, so that it cannot be lost."))
     return token if token.state == TokenState.LOST else _set_state(actor, token, TokenState.LOST, why)
 
 
@@ -143,7 +148,7 @@ def _require_block(actor: Actor, token: Token) -> None:
 
 
 def _set_state(actor: Actor, token: Token, state: str, why: str) -> Token:
-    why = _reason(why)
+    why = require_reason(why)
     before, token.state = token.state, state
     with transaction.atomic():
         token.save(update_fields=["state"])
@@ -192,7 +197,7 @@ def assign_contract(
     """Bind a card to a contract for a period. It may lie in the past: sessions that are held for want of a contract
     are priced then. Raises ValidationError where the card is bound already, PermissionDenied."""
     _require_assign(actor)
-    why = _reason(why)
+    why = require_reason(why)
     binding = Binding(contract, valid_from, valid_to, replacing)
     with transaction.atomic():
         outcome = next(iter(_outcomes(actor, [token.pk], binding, lock=True)), None)
@@ -214,7 +219,7 @@ def preview_assignments(*, actor: Actor, tokens: Collection[Token], binding: Bin
 def assign_contracts(*, actor: Actor, tokens: Collection[Token], binding: Binding, why: str) -> list[Outcome]:
     """Bind many cards, a few in a transaction; those that cannot be bound are left as they are, with the reason."""
     _require_assign(actor)
-    why = _reason(why)
+    why = require_reason(why)
     wanted, found = [token.pk for token in tokens], []
     for start in range(0, len(wanted), CHUNK):
         with transaction.atomic():
@@ -233,7 +238,7 @@ def end_assignment(
     """Set the last day on which a card charges on a contract. One before the first day takes the whole period back,
     as long as none of it is past. What was priced stays as it is. Raises ValidationError, PermissionDenied."""
     _require_assign(actor)
-    why = _reason(why)
+    why = require_reason(why)
     with transaction.atomic():
         _lock(actor, [assignment.token_id])
         rows = TokenContract.objects.visible_to(actor).select_related("token", "contract")
@@ -271,14 +276,19 @@ def _require_assign(actor: Actor) -> None:
 
 def _lock(actor: Actor, tokens: Iterable[int]) -> list[Token]:
     """The cards, locked in one order: two who bind the same ones at once wait for each other."""
-    rows = Token.objects.visible_to(actor).filter(pk__in=list(tokens)).order_by("pk")
-    return list(rows.select_for_update(no_key=True))
+    return list(_cards(actor, tokens).select_for_update(no_key=True, of=("self",)))
+
+
+def _cards(actor: Actor, tokens: Iterable[int]) -> QuerySet[Token]:
+    rows: QuerySet[Token] = Token.objects.visible_to(actor).filter(pk__in=list(tokens)).order_by("pk")
+    return rows.select_related("organisation")
 
 
 def _outcomes(actor: Actor, tokens: Sequence[int], binding: Binding, *, lock: bool = False) -> list[Outcome]:
-    contract = Contract.objects.visible_to(actor).get(pk=binding.contract.pk)
-    wrong = _fault_of(contract, binding)
-    rows = _lock(actor, tokens) if lock else list(Token.objects.visible_to(actor).filter(pk__in=tokens).order_by("pk"))
+    contracts = Contract.objects.visible_to(actor).select_related("account__party__organisation")
+    binding = replace(binding, contract=contracts.get(pk=binding.contract.pk))
+    wrong = _fault_of(binding)
+    rows = _lock(actor, tokens) if lock else list(_cards(actor, tokens))
     taken: dict[int, list[TokenContract]] = {}
     for row in _overlapping(actor, tokens, binding):
         taken.setdefault(row.token_id, []).append(row)
@@ -286,6 +296,8 @@ def _outcomes(actor: Actor, tokens: Sequence[int], binding: Binding, *, lock: bo
 
 
 def _outcome(token: Token, taken: Sequence[TokenContract], binding: Binding) -> Outcome:
+    if refusal := token.refusal_of(binding.contract):
+        return Outcome(token, refusal)
     in_the_way = [one for one in taken if not binding.replacing or one.valid_from >= binding.valid_from]
     if len(taken) == 1 and taken[0].contract_id == binding.contract.pk and _holds_throughout(taken[0], binding):
         return Outcome(token, _("The card is on this contract then already."))
@@ -299,8 +311,9 @@ def _holds_throughout(row: TokenContract, binding: Binding) -> bool:
     return begun and (row.valid_to is None or (binding.valid_to is not None and binding.valid_to <= row.valid_to))
 
 
-def _fault_of(contract: Contract, binding: Binding) -> str:
+def _fault_of(binding: Binding) -> str:
     """Why nobody can be bound like this."""
+    contract = binding.contract
     if binding.valid_to is not None and binding.valid_to < binding.valid_from:
         return _("It would end before it starts.")
     if binding.valid_from < contract.starts_on:
@@ -349,12 +362,6 @@ def _bind(actor: Actor, outcome: Outcome, binding: Binding, why: str) -> TokenCo
     }
     record_audit(actor=actor, action="token.contract_assigned", target=token, before=before, after=after, why=why)
     return row
-
-
-def _reason(why: str) -> str:
-    if not why.strip():
-        raise ValidationError({"why": _("Say why: this is kept with your name.")})
-    return why.strip()
 
 
 def _day(day: dt.date | None) -> str | None:

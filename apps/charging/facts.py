@@ -170,6 +170,7 @@ class SessionFacts:
     connector_id: int | None = None
     location_id: int | None = None
     host_id: int | None = None
+    seller_id: int | None = None
     free_by_policy: bool = False
     authorisation_status: str = ""
     authorisation_reason: str = ""
@@ -289,7 +290,7 @@ class Facts:
 
     `sessions_by_key`: (station id, start key without number). `open_sessions`: station id → its sessions without end,
     newest first. `busy`: token id → its running sessions. `stops`: (station id, end and meter as sent) → the session
-    that they ended, for ends that name none. `undated`: (station id, connector, digest) of stored readings whose time
+    that they ended, for ends that name none. `undated`: (session id, connector, digest) of stored readings whose time
     could not be. The two functions draw durable ids.
     """
 

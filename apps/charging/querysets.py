@@ -52,14 +52,15 @@ class ReviewItemQuerySet(TenantQuerySet):
 
 
 class CdrQuerySet(TenantQuerySet):
-    """A price is seen by those who pay and by the driver, not by the host of the place."""
+    """A price is seen by the organisation whose card it was, which pays for it (`Token.refusal_of`), and by the driver,
+    not by the host of the place."""
 
     path = ""
 
     def shared_with(self, actor: Actor) -> Q:
-        payers = Q(**{f"{self.path}organisation__in": frozenset(actor.organisations) - actor.driver_of})
+        owners = Q(**{f"{self.path}organisation__in": frozenset(actor.organisations) - actor.driver_of})
         driver = {f"{self.path}holder": actor.user_id, f"{self.path}organisation__in": actor.driver_of}
-        return payers | Q(**driver)
+        return owners | Q(**driver)
 
     def standing(self) -> Self:
         """CDRs that no credit took back."""

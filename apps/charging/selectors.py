@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -229,18 +229,14 @@ class ReadingRow:
     soc_percent: int | None
 
 
-def reading_rows(actor: Actor, session: Session, *, limit: int) -> list[ReadingRow]:
-    """The first `limit` readings of a session, oldest first; the battery of a foreign card's car is not told."""
+def readings_told(actor: Actor, session: Session) -> Iterator[ReadingRow]:
+    """All readings of one of `visible_sessions` as the actor may know them, oldest first, read in parts; the battery
+    of a foreign card's car is not told."""
     start, told = session.meter_start_wh, is_own_card(actor, session)
-    return [
-        ReadingRow(
-            at=one.at,
-            energy_wh=None if start is None or one.register_wh is None else one.register_wh - start,
-            power_w=one.power_w,
-            soc_percent=one.soc_percent if told else None,
-        )
-        for one in readings_of(actor, session)[:limit]
-    ]
+    rows = readings_of(actor, session).values_list("at", "register_wh", "power_w", "soc_percent")
+    for at, register_wh, power_w, soc_percent in rows.iterator():
+        energy_wh = None if start is None or register_wh is None else register_wh - start
+        yield ReadingRow(at, energy_wh, power_w, soc_percent if told else None)
 
 
 def sessions_at(actor: Actor, station: ChargingStation, *, limit: int) -> list[Session]:
@@ -275,7 +271,7 @@ def settlement_of(actor: Actor, session: Session) -> Settlement | None:
 def cdrs_of(actor: Actor, session: Session) -> list[Cdr]:
     """The CDRs and credits of a session, the newest first, with their items."""
     rows = Cdr.objects.visible_to(actor).filter(session=session).order_by("-pk")
-    return list(rows.select_related("account").prefetch_related("items"))
+    return list(rows.select_related("account", "credit").prefetch_related("items"))
 
 
 def held_for_price(actor: Actor, *, limit: int) -> list[HeldAtLocation]:

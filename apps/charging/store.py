@@ -72,6 +72,7 @@ _FIXED = {
     "connector_id": "bigint",
     "location_id": "bigint",
     "host_id": "bigint",
+    "seller_id": "bigint",
     "free_by_policy": "bool",
     "authorisation_status": "text",
     "authorisation_reason": "text",
@@ -96,7 +97,7 @@ _BY_END = "s.station_id = ANY(%s::bigint[]) AND s.ended_sent = ANY(%s::text[]) A
 _OPEN_AT_STATION = "s.station_id = ANY(%s::bigint[]) AND s.state IN ('active', 'awaiting')"
 _BUSY = "s.token_id = ANY(%s::bigint[]) AND s.state = 'active'"
 _UNDATED = (
-    "SELECT station_id, connector_number, digest FROM charging_reading "
+    "SELECT session_id, connector_number, digest FROM charging_reading "
     "WHERE session_id = ANY(%s::bigint[]) AND digest = ANY(%s::bigint[])"
 )
 
@@ -273,7 +274,7 @@ def load_facts(
     if wanted.undated and facts.sessions_by_transaction:
         sessions = sorted(session.id for session in facts.sessions_by_transaction.values())
         rows = bulk.fetch_rows(connection, _UNDATED, sessions, sorted(wanted.undated))
-        facts.undated = {(station_id, connector, digest) for station_id, connector, digest in rows}
+        facts.undated = {(session_id, connector, digest) for session_id, connector, digest in rows}
     return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django import forms
@@ -89,6 +90,9 @@ class PartyAdmin(Created):
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return self.inlines if obj else ()
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ("organisation",) if obj is not None and obj.is_settled() else ()
+
     @display(description=_("running contracts"), ordering="contracts_count")
     def contracts_running(self, party: Any) -> str:
         url = reverse("admin:contracts_contract_changelist")
@@ -121,6 +125,10 @@ class BillingAccountAdmin(Created):
     )
     autocomplete_fields = ("party",)
     empty_text = _("Where invoices go: address, VAT id, language, e-mail.")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Its invoices are seen by the party's organisation, whenever they were made.
+        return ("party", "number") if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         offered = {"number": selectors.next_number(request.actor, BillingAccount)}
@@ -190,7 +198,7 @@ class ContractAdmin(Created):
             today=Value(today, models.DateField()),
             tariff_name=Subquery(versions.values("tariff__name")[:1]),
             tariff_key=Subquery(versions.values("tariff")[:1]),
-            cards_count=Count("tokens", filter=bound, distinct=True),
+            cards_count=Count("tokens", filter=bound & _running(today), distinct=True),
         )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -282,9 +290,13 @@ class ContractAdmin(Created):
 
 
 def _running_contracts(request: HttpRequest, path: str) -> Count:
-    today = _today(request)
+    return Count(path.removesuffix("__"), filter=_running(_today(request), path), distinct=True)
+
+
+def _running(today: dt.date, path: str = "") -> Q:
+    """Contracts that run today, reached by `path`."""
     ends = Q(**{f"{path}ends_on": None}) | Q(**{f"{path}ends_on__gte": today})
-    return Count(path.removesuffix("__"), filter=Q(**{f"{path}starts_on__lte": today}) & ends, distinct=True)
+    return Q(**{f"{path}starts_on__lte": today}) & ends
 
 
 def _link(name: str, row: models.Model) -> str:

@@ -31,7 +31,8 @@ class PartyKind(models.TextChoices):
 
 
 class Party(PublicIdModel, ArchivableModel, TenantModel):
-    """A legal entity or a person that buys. `organisation` is who sees its contracts and invoices in the portal."""
+    """A legal entity or a person that buys. `organisation` is who sees its contracts and invoices in the portal: those
+    of the past too, so that it is given once and stays."""
 
     kind = models.CharField(_("kind"), max_length=10, choices=PartyKind.choices, default=PartyKind.COMPANY)
     name = models.CharField(_("name"), max_length=160)
@@ -64,6 +65,10 @@ class Party(PublicIdModel, ArchivableModel, TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def is_settled(self) -> bool:
+        """Whether its organisation stays what it is, none too: it has one, or a contract."""
+        return self.organisation_id is not None or self.accounts.exclude(contracts=None).exists()
 
 
 class BillingAccount(PublicIdModel, ArchivableModel, TenantModel):

@@ -1,22 +1,12 @@
-"""Reads across contracts: the terms of a day, and how they came about."""
+"""Reads across contracts: their terms, and how they came about."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 
 from apps.contracts.models import BillingAccount, Contract, ContractVersion
 from apps.core.actor import Actor
 from apps.tariffs.selectors import Span, spans_of
-
-
-def terms_on(actor: Actor, contract: Contract, day: dt.date) -> ContractVersion | None:
-    """What a contract says on a local date; None outside of it."""
-    if day < contract.starts_on or (contract.ends_on is not None and day > contract.ends_on):
-        return None
-    versions = ContractVersion.objects.visible_to(actor).filter(contract=contract).in_force(day)
-    found: ContractVersion | None = versions.select_related("tariff").first()
-    return found
 
 
 def history_of_terms(actor: Actor, contract: Contract) -> list[Span]:

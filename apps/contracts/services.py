@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from apps.accounts.services import record_audit
 from apps.contracts.models import BillingAccount, Contract, ContractVersion, Party
 from apps.core.actor import Actor, Kind
+from apps.core.guards import require_reason
 from apps.tariffs.models import Tariff
 
 
@@ -87,7 +88,7 @@ def add_version(
     """Other terms from a date on, today at the earliest: what was charged before is priced by the terms of its day.
     Raises ValidationError, PermissionDenied."""
     _require(actor, "contracts.change_contract")
-    why = _reason(why)
+    why = require_reason(why)
     with transaction.atomic():
         contract = _lock(actor, contract)
         if valid_from < today and contract.versions.exists():
@@ -102,7 +103,7 @@ def end_contract(*, actor: Actor, contract: Contract, last_day: dt.date | None, 
     """Set the contract's last day, today at the earliest, or take its end back (None). Cards on it are accepted no
     more after that day. Raises ValidationError, PermissionDenied."""
     _require(actor, "contracts.change_contract")
-    why = _reason(why)
+    why = require_reason(why)
     with transaction.atomic():
         contract = _lock(actor, contract)
         if contract.ends_on is not None and contract.ends_on < today:
@@ -154,7 +155,7 @@ def _archive(actor: Actor, row: Party | BillingAccount, action: str, why: str) -
     row.archived_at = timezone.now()
     row.save(update_fields=["archived_at"])
     after = {"archived_at": row.archived_at.isoformat(timespec="seconds")}
-    record_audit(actor=actor, action=action, target=row, after=after, why=_reason(why))
+    record_audit(actor=actor, action=action, target=row, after=after, why=require_reason(why))
 
 
 def _write_version(
@@ -200,12 +201,6 @@ def _operator_of(actor: Actor, permission: str) -> int:
 def _require(actor: Actor, permission: str) -> None:
     if not actor.can(permission):
         raise PermissionDenied
-
-
-def _reason(why: str) -> str:
-    if not why.strip():
-        raise ValidationError({"why": _("Say why: this is kept with your name.")})
-    return why.strip()
 
 
 def _day(day: dt.date | None) -> str | None:

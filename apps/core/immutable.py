@@ -32,7 +32,7 @@ DROP FUNCTION {table}_final();
 DROP FUNCTION {table}_kept();
 """
 _SQLITE = """
-CREATE TRIGGER {table}_final_{verb} BEFORE {verb} ON {table} FOR EACH ROW WHEN {old}
+CREATE TRIGGER IF NOT EXISTS {table}_final_{verb} BEFORE {verb} ON {table} FOR EACH ROW WHEN {old}
 BEGIN SELECT RAISE(ABORT, '{table}: a final document is never changed'); END
 """
 _VERBS = ("UPDATE", "DELETE")
@@ -41,8 +41,8 @@ _VERBS = ("UPDATE", "DELETE")
 class Immutable(Operation):
     """The migration that makes the rows of a model final: all of them, or those in which column `since` is filled.
 
-    SQLite loses a table's triggers when Django remakes the table: a later AlterField, or the like, is followed by this
-    operation once more.
+    SQLite loses a table's triggers when Django remakes the table: a later AlterField, or the like, stands between two
+    `StillImmutable`.
     """
 
     reversible = True
@@ -63,6 +63,10 @@ class Immutable(Operation):
             old, row = (f"{name}{self.since} IS NOT NULL" if self.since else "true" for name in ("OLD.", ""))
             schema_editor.execute(_POSTGRES.format(table=table, old=old, row=row), None)
             return
+        self._make_triggers(schema_editor, table)
+
+    def _make_triggers(self, schema_editor: Any, table: str) -> None:
+        """On SQLite, those that are not there."""
         old = f"OLD.{self.since} IS NOT NULL" if self.since else "true"
         for verb in _VERBS:
             schema_editor.execute(_SQLITE.format(table=table, verb=verb, old=old), None)
@@ -77,3 +81,21 @@ class Immutable(Operation):
 
     def describe(self) -> str:
         return f"Make rows of {self.model_name} final"
+
+
+class StillImmutable(Immutable):
+    """Stands before and after the operations that make SQLite remake the table of final rows.
+
+    Whichever way the migration runs, the last of the two makes the triggers again. PostgreSQL keeps them.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            table = to_state.apps.get_model(app_label, self.model_name)._meta.db_table
+            self._make_triggers(schema_editor, table)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self.database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def describe(self) -> str:
+        return f"Keep rows of {self.model_name} final"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from babel.core import get_global
-from babel.numbers import get_currency_precision
+from babel.numbers import get_currency_precision, get_territory_currencies
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -38,6 +38,8 @@ def total(amounts: Iterable[Decimal], currency: str) -> Decimal:
 
 
 def validate_currency(code: str) -> None:
-    """Raises ValidationError where `code` is no currency that is in use."""
-    if code not in get_global("all_currencies"):
-        raise ValidationError(_("Write the currency as three capital letters (ISO 4217), such as EUR."))
+    """Raises ValidationError where `code` is legal tender nowhere today (ISO 4217; DEM and XTS are not)."""
+    if not any(code in get_territory_currencies(territory) for territory in get_global("territory_currencies")):
+        raise ValidationError(
+            _("Write a currency that is in use today as three capital letters (ISO 4217), such as EUR.")
+        )

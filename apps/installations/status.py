@@ -57,6 +57,7 @@ class StationFacts:
     operator_id: int
     location_id: int
     host_id: int | None
+    seller_id: int
     unknown_cards: str
     time_zone: str
     clock_offset_s: float | None

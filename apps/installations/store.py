@@ -27,8 +27,8 @@ class InstallationChanges:
 
 
 _STATIONS = """
-SELECT c.id, c.operator_id, c.location_id, l.host_id, l.unknown_cards, l.time_zone, s.clock_offset_s, s.booted_at,
-       s.status, s.error_code, s.status_generation, s.status_sequence
+SELECT c.id, c.operator_id, c.location_id, l.host_id, l.seller_id, l.unknown_cards, l.time_zone, s.clock_offset_s,
+       s.booted_at, s.status, s.error_code, s.status_generation, s.status_sequence
   FROM installations_stationstate s
   JOIN installations_chargingstation c ON c.id = s.station_id
   JOIN installations_location l ON l.id = c.location_id
@@ -120,10 +120,10 @@ def load_stations(
     status ask for. `lock` holds the stations' live rows, in key order."""
     ids = sorted(set(station_ids))
     stations: dict[int, StationFacts] = {}
-    for pk, operator, location, host, policy, zone, offset, booted_at, *status in bulk.fetch_rows(
+    for pk, operator, location, host, seller, policy, zone, offset, booted_at, *status in bulk.fetch_rows(
         connection, _STATIONS_LOCKED if lock else _STATIONS, ids
     ):
-        stations[pk] = StationFacts(pk, operator, location, host, policy, zone, offset, bulk.aware(booted_at))
+        stations[pk] = StationFacts(pk, operator, location, host, seller, policy, zone, offset, bulk.aware(booted_at))
         stations[pk].connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
     for station_id, number, *rest in bulk.fetch_rows(
         connection, _CONNECTORS_WITH_STATUS if statuses else _CONNECTORS, ids

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 
 from apps.core import live
+from apps.core.admin import render_page
 from apps.core.csv import csv_response
 from apps.installations import selectors, services
 from apps.installations.forms import ImportForm
@@ -32,7 +33,7 @@ def import_page(request: HttpRequest, kind: str) -> HttpResponse:
             form.add_error("file", str(error))
         else:
             return redirect("installations:import_result", found.pk)
-    return _render(
+    return render_page(
         request,
         "backoffice/import.html",
         title=_("Import"),
@@ -59,7 +60,7 @@ def import_result(request: HttpRequest, import_id: int) -> HttpResponse:
             messages.warning(request, " ".join(error.messages))
         return redirect("installations:import_result", found.pk)
     topic = f"import.{found.pk}"
-    return _render(
+    return render_page(
         request,
         "backoffice/import_result.html",
         title=_("Import"),
@@ -99,8 +100,3 @@ def _kind(request: HttpRequest, name: str) -> Kind:
 
 def _may(request: HttpRequest, kind: Kind) -> bool:
     return any(request.actor.can(right) for right in kind.permissions)
-
-
-def _render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    request.current_app = admin.site.name
-    return render(request, template, {**admin.site.each_context(request), **context})

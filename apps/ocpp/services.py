@@ -17,6 +17,7 @@ from django.utils.translation import gettext_noop
 from apps.accounts.services import record_audit
 from apps.core import bulk, live
 from apps.core.actor import Actor
+from apps.core.guards import require_reason
 from apps.core.querysets import TenantQuerySet
 from apps.installations.models import Boot, ChargingStation, ConnectionInterval, Location, StationModel, StationState
 from apps.installations.services import ConnectorSpec, create_station
@@ -69,8 +70,7 @@ def issue_station_key(
     _require(actor, "installations.change_chargingstation", station.operator_id, station.location.host_id)
     if not 0 <= overlap_h <= MAX_OVERLAP_H:
         raise ValidationError({"overlap_h": _("0 to 720 hours.")})
-    if not why.strip():
-        raise ValidationError({"why": _("Say why: this is kept with your name.")})
+    require_reason(why)
     return _issue_key(actor, station, now, why, overlap_h, secret)
 
 

@@ -89,7 +89,7 @@ class InvoiceFilter(filters.FilterSet):
     until = filters.DateFilter(label=_("To"), field_name="issue_date", lookup_expr="lte", widget=_DAY)
 
     def search(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return rows.filter(Q(number__icontains=value) | Q(account__name__icontains=value))
+        return rows.filter(Q(number__icontains=value) | Q(addressee__icontains=value))
 
     def by_kind(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         if value == "credit_note":
@@ -114,7 +114,7 @@ class InvitationFilter(filters.FilterSet):
 
 
 class SessionFilter(filters.FilterSet):
-    """`from` and `to` are days, both included, in the operator's time zone."""
+    """`since` and `until` are days on which sessions began, both included, in the operator's time zone."""
 
     state = filters.ChoiceFilter(label=_("State"), choices=SessionState.choices, empty_label=_("all"))
     price = filters.ChoiceFilter(

@@ -1,4 +1,4 @@
-"""What a fleet manager fills in about the organisation's people and cards."""
+"""What a fleet manager fills in: who is invited, which cards are ordered, what a report is about, and why."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from apps.reports.selectors import GROUPINGS
 
 # What each role of an organisation may do, for whoever gives it.
 MEANING = {
-    Role.MANAGER: _("sees everything of the organisation and invites people"),
-    Role.ORG_FINANCE: _("sees locations, chargers, cards and sessions"),
+    Role.MANAGER: _("sees everything of the organisation, orders and blocks cards, and invites people"),
+    Role.ORG_FINANCE: _("sees locations, chargers, cards, sessions and what they cost, the report and invoices"),
     Role.ORG_VIEWER: _("sees locations, chargers and sessions"),
-    Role.DRIVER: _("sees the sessions of own cards"),
+    Role.DRIVER: _("sees the sessions of own cards, each with its receipt"),
 }
 
 
@@ -138,8 +138,11 @@ class CardOrderForm(forms.Form):
 
     def _number(self, name: str) -> int:
         """How many a field asks for, between 1 and the most, whatever was sent."""
-        told = str(self.data.get(name, "1")) if self.is_bound else "1"
-        return min(max(int(told), 1), self.MOST) if told.isascii() and told.isdigit() else 1
+        try:
+            told = int(self.data.get(name, "1"))
+        except ValueError:
+            return 1
+        return min(max(told, 1), self.MOST)
 
 
 class ReportForm(forms.Form):

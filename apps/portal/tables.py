@@ -18,7 +18,7 @@ from apps.core.templatetags.parts import UNKNOWN, at_place, day, kw, kwh, lasted
 from apps.portal import selectors
 from apps.portal.selectors import CardRow, InvitationRow, InvoiceRow, LocationRow, PersonRow, PricedRow, StationRow
 from apps.reports.documents import consumption_lines
-from apps.reports.selectors import ConsumptionRow
+from apps.reports.rows import ConsumptionRow
 
 _RIGHT = {"th": {"class": "right"}, "td": {"class": "right"}}
 _PRICE = {"th": {"class": "right"}, "td": {"class": "price"}}
@@ -251,6 +251,8 @@ class ConsumptionTable(RowTable):
         return money(record.net, record.currency)
 
     def render_invoice(self, record: ConsumptionRow) -> str:
+        if record.is_free:
+            return format_html('<span class="small soft">{}</span>', record.why)
         if record.invoice is None:
             return format_html(
                 '<span class="small">{}<br><span class="soft">{}</span></span>', _("not billed yet"), record.why

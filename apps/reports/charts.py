@@ -27,7 +27,7 @@ _NICE = (1, 2, 5)
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day's energy in Wh, in two parts: the second stands on the first."""
+    """A day's energy in Wh, in two parts: the second stands on the first. After a correction either may be negative."""
 
     day: dt.date
     first: int
@@ -35,7 +35,13 @@ class Bar:
 
     @property
     def whole(self) -> int:
-        return max(self.first, 0) + max(self.second, 0)
+        """What the two come to, which is how high the bar is."""
+        return max(self.first + self.second, 0)
+
+    @property
+    def foot(self) -> int:
+        """How much of that is the first part's: less than it says where the second takes some of it back."""
+        return min(max(self.first, 0), self.whole)
 
 
 def consumption_bars(bars: Sequence[Bar], *, title: str, names: tuple[str, str]) -> SafeString:
@@ -71,7 +77,7 @@ def _step(most: int) -> int:
 
 
 def _height(energy: int, top: int) -> float:
-    return (HEIGHT - TOP - BOTTOM) * max(energy, 0) / top
+    return (HEIGHT - TOP - BOTTOM) * energy / top
 
 
 def _grid(step: int, top: int) -> SafeString:
@@ -101,7 +107,7 @@ def _rectangles(bars: Sequence[Bar], top: int) -> SafeString:
     drawn = []
     for bar, left, width in _placed(bars):
         foot = float(HEIGHT - BOTTOM)
-        for name, energy in (("first", bar.first), ("second", bar.second)):
+        for name, energy in (("first", bar.foot), ("second", bar.whole - bar.foot)):
             if energy > 0:
                 height = _height(energy, top)
                 foot -= height

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import batched
@@ -13,9 +12,10 @@ from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Brand
-from apps.billing.pdf import printed
+from apps.billing.pdf import picture, printed, without_marks
 from apps.reports.charts import consumption_bars
-from apps.reports.selectors import Consumption, ConsumptionRow, Totals
+from apps.reports.rows import ConsumptionRow
+from apps.reports.selectors import Consumption, Totals
 
 # A PDF is drawn while somebody waits: so many rows, and a sentence that the CSV has all of them.
 ROWS_PRINTED = 400
@@ -58,7 +58,8 @@ def consumption_lines(rows: Iterable[ConsumptionRow]) -> Iterator[list[Any]]:
 
 def chart_of(report: Consumption) -> str:
     """The month's bars, for the page and the document alike."""
-    return consumption_bars(report.bars, title=_("Energy by day"), names=(_("on an invoice"), _("not billed yet")))
+    settled = _("on an invoice or free") if report.has_free else _("on an invoice")
+    return consumption_bars(report.bars, title=_("Energy by day"), names=(settled, _("not billed yet")))
 
 
 def consumption_pdf(
@@ -66,34 +67,44 @@ def consumption_pdf(
 ) -> bytes:
     """The report as a document in the brand's look and the reader's language. `of` names the one group that is shown,
     or nothing."""
-    html = render_to_string(
-        "reports/consumption.html",
-        {
-            "language": get_language(),
-            "title": title,
-            "of": of,
-            "brand": brand,
-            "logo": _logo(brand),
-            "report": report,
-            "totals": totals,
-            "chart": "" if of else chart_of(report),
-            "grouped_by": _GROUPED_BY[report.by],
-            "tables": list(batched(rows[:ROWS_PRINTED], ROWS_A_TABLE)),
-            "left_out": max(len(rows) - ROWS_PRINTED, 0),
-        },
-    )
+    html = consumption_page(report, rows, totals, title=title, of=of, brand=brand)
     return printed(html, identifier=hashlib.sha256(html.encode()).hexdigest()[:16].encode())
+
+
+def consumption_page(
+    report: Consumption, rows: list[ConsumptionRow], totals: Totals, *, title: str, of: str, brand: Brand
+) -> str:
+    """The HTML that is drawn, without marks that would turn the text around a name."""
+    html: str = without_marks(
+        render_to_string(
+            "reports/consumption.html",
+            {
+                "language": get_language(),
+                "title": title,
+                "of": of,
+                "brand": brand,
+                "logo": _logo(brand),
+                "report": report,
+                "totals": totals,
+                "chart": "" if of else chart_of(report),
+                "grouped_by": _GROUPED_BY[report.by],
+                "tables": list(batched(rows[:ROWS_PRINTED], ROWS_A_TABLE)),
+                "left_out": max(len(rows) - ROWS_PRINTED, 0),
+            },
+        )
+    )
+    return html
 
 
 _GROUPED_BY = {"card": gettext_lazy("Card"), "driver": gettext_lazy("Driver"), "charger": gettext_lazy("Charger")}
 
 
 def _logo(brand: Brand) -> str:
-    """The logo as `data:`, as a document fetches nothing; empty where there is none to be read."""
+    """The logo as `data:`, as a document fetches nothing; empty where there is none to be read, or no picture."""
     if not brand.logo_light:
         return ""
     try:
         with brand.logo_light.open("rb") as file:
-            return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"
+            return picture(file.read())
     except OSError:
         return ""

@@ -13,69 +13,22 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils.translation import gettext as _
+from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KT
 
-from apps.billing.models import BilledItem, Invoice, InvoiceKind, InvoiceLine, LineKind
+from apps.billing.models import BilledItem, Invoice, InvoiceKind, InvoiceLine, InvoiceState, LineKind
 from apps.billing.selectors import final_invoices
-from apps.charging.models import Cdr, CdrKind, HoldReason, Session, SessionState, SettlementState
+from apps.charging.models import Cdr, Session, SessionState, SettlementState
 from apps.core import money
 from apps.core.actor import Actor
 from apps.reports.charts import Bar
+from apps.reports.rows import CDR_FIELDS, SESSION_FIELDS, ConsumptionRow, InvoiceRef, cdr_row, fee_row, session_row
 
 SEES_PRICES = "charging.view_cdr"
 SEES_INVOICES = "billing.view_invoice"
 # A session's local date is at most so far from its date in UTC.
 _EDGE = dt.timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceRef:
-    """An invoice by its number, and that of the credit note that cancelled it."""
-
-    number: str
-    public_id: UUID
-    credit_note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumptionRow:
-    """One CDR, one credit (all negative), one session without a price, or a base fee (without energy).
-
-    Keys are what rows are grouped by. `charger` is the place's name where the charger is not the visitor's to know.
-    `sessions` is 1, 0 or -1. `net` is None where there is no price. `why` tells what an absent invoice waits for.
-    """
-
-    kind: str
-    day: dt.date
-    started_at: dt.datetime | None
-    zone: str
-    session: UUID | None
-    place: str
-    card: str
-    driver: str
-    charger: str
-    card_key: str
-    driver_key: str
-    charger_key: str
-    sessions: int
-    energy_wh: int
-    net: Decimal | None
-    currency: str
-    invoice: InvoiceRef | None
-    why: str
-
-    def key(self, by: str) -> str:
-        return str(getattr(self, f"{by}_key"))
-
-    def name(self, by: str) -> str:
-        return str(getattr(self, by))
-
-    @property
-    def is_billed(self) -> bool:
-        return self.invoice is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +41,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums of rows: one amount a currency, first the one with the most rows. `open_` are rows that are not billed."""
+    """Sums of rows: one amount a currency, first the one with the most rows. `open_` are rows still to be billed."""
 
     sessions: int
     energy_wh: int
@@ -121,7 +74,8 @@ class InvoiceShare:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """A report. `by` is card, driver or charger; rows are in the order of their groups."""
+    """A report. `by` is card, driver or charger; rows are in the order of their groups. `invoice` is the one it is
+    about, None for a month."""
 
     by: str
     rows: list[ConsumptionRow]
@@ -129,9 +83,14 @@ class Consumption:
     totals: Totals
     shares: list[InvoiceShare]
     bars: list[Bar]
+    invoice: InvoiceRef | None = None
+
+    @property
+    def has_free(self) -> bool:
+        """Whether there is energy that nobody will bill."""
+        return any(row.is_free and row.energy_wh for row in self.rows)
 
 
-NOBODY = "none"  # the key of rows without a card or a driver
 GROUPINGS = ("card", "driver", "charger")
 
 
@@ -148,8 +107,9 @@ def own_cards(actor: Actor, permission: str) -> Q:
 
 
 def visible_invoices(actor: Actor) -> QuerySet[Invoice]:
-    """Final invoices and credit notes of the organisations whose invoices the actor may see, the newest first."""
-    rows: QuerySet[Invoice] = final_invoices(actor)
+    """Final invoices and credit notes of the organisations whose invoices the actor may see, the newest first, each
+    with its `addressee` as it was frozen."""
+    rows: QuerySet[Invoice] = final_invoices(actor).annotate(addressee=KT("snapshot__buyer__name"))
     if actor.operator_wide:
         return rows
     held = [pk for pk, rights in actor.organisations.items() if SEES_INVOICES in rights]
@@ -157,18 +117,20 @@ def visible_invoices(actor: Actor) -> QuerySet[Invoice]:
 
 
 def month_consumption(actor: Actor, month: dt.date, *, by: str = "card") -> Consumption:
-    """What was supplied in the month whose first day is given: six queries, whatever its size."""
+    """What was supplied in the month whose first day is given: seven queries, whatever its size."""
     after = next_month(month)
     cdrs = (
         Cdr.objects.visible_to(actor)
         .filter(own_cards(actor, SEES_PRICES), supplied_on__gte=month, supplied_on__lt=after)
         .order_by("ended_at", "pk")
     )
-    found = list(cdrs.values(*_CDR_FIELDS))
+    found = list(cdrs.values(*CDR_FIELDS))
     billed = _billed(actor, cdrs)
-    released = _released(actor, cdrs) if len(billed) < len(found) else {}
+    is_open = len(billed) < len(found)
+    released, stopped = (_released(actor, cdrs), _stopped(cdrs)) if is_open else ({}, frozenset())
     rows = [
-        _cdr_row(actor, one, billed.get(one["pk"]), released.get(one["pk"])) for one in _without_pairs(found, billed)
+        cdr_row(actor, one, billed.get(one["pk"]), released.get(one["pk"]), is_stopped=one["pk"] in stopped)
+        for one in _without_pairs(found, billed)
     ]
     rows += _unpriced(actor, month, after)
     shares = _shares(actor, month, rows)
@@ -176,7 +138,10 @@ def month_consumption(actor: Actor, month: dt.date, *, by: str = "card") -> Cons
 
 
 def invoice_consumption(actor: Actor, invoice: Invoice, *, by: str = "card") -> Consumption:
-    """The rows of one of `visible_invoices`: they sum to its net."""
+    """The rows of one of `visible_invoices`: they sum to its net.
+
+    Also of sessions that only the invoice tells the actor of (a card without an organisation): those have no link.
+    """
     sign = -1 if invoice.kind == InvoiceKind.CREDIT_NOTE else 1
     lines = InvoiceLine.objects.visible_to(actor).filter(invoice=invoice).order_by("position")
     ref = _ref(invoice)
@@ -184,15 +149,18 @@ def invoice_consumption(actor: Actor, invoice: Invoice, *, by: str = "card") -> 
     fees = []
     for cdr, net, day, contract in lines.values_list("cdr", "net", "supplied_on", "contract__number"):
         if cdr is None:
-            fees.append(_fee_row(day, contract, net, invoice.currency, ref))
+            fees.append(fee_row(day, contract, net, invoice.currency, ref))
         else:
             nets.setdefault(cdr, []).append(net)
-    cdrs = Cdr.objects.visible_to(actor).filter(pk__in=lines.exclude(cdr=None).values("cdr")).order_by("ended_at", "pk")
-    rows = [
-        _cdr_row(actor, {**one, "total": money.total(nets[one["pk"]], invoice.currency)}, ref, None, sign=sign)
-        for one in cdrs.values(*_CDR_FIELDS)
-    ]
-    return _report([*rows, *fees], by, [], [])
+    billed = lines.exclude(cdr=None).values("cdr")
+    known = set(Cdr.objects.visible_to(actor).filter(pk__in=billed).values_list("pk", flat=True))
+    cdrs = Cdr.objects.unscoped("on an invoice that the actor sees").filter(pk__in=billed).order_by("ended_at", "pk")
+    rows = []
+    for one in cdrs.values(*CDR_FIELDS):
+        session = one["session__public_id"] if one["pk"] in known else None
+        told = {**one, "session__public_id": session, "total": money.total(nets[one["pk"]], invoice.currency)}
+        rows.append(cdr_row(actor, told, ref, None, sign=sign))
+    return _report([*rows, *fees], by, [], [], ref)
 
 
 def group_of(report: Consumption, key: str) -> list[ConsumptionRow]:
@@ -201,44 +169,6 @@ def group_of(report: Consumption, key: str) -> list[ConsumptionRow]:
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
-
-_SHARED_FIELDS = (
-    "pk",
-    "started_at",
-    "ended_at",
-    "host_id",
-    "location__public_id",
-    "location__name",
-    "location__time_zone",
-    "station__public_id",
-    "station__name",
-    "station__identity",
-    "token__public_id",
-    "token__label",
-    "token__visual_number",
-    "token__uid",
-    "holder__public_id",
-    "holder__name",
-    "holder__email",
-)
-_CDR_FIELDS = (
-    *_SHARED_FIELDS,
-    "kind",
-    "credits_id",
-    "session__public_id",
-    "supplied_on",
-    "energy_wh",
-    "currency",
-    "total",
-)
-_SESSION_FIELDS = (
-    *_SHARED_FIELDS,
-    "public_id",
-    "meter_start_wh",
-    "meter_stop_wh",
-    "settlement__state",
-    "settlement__reason",
-)
 
 
 def _without_pairs(found: list[dict[str, Any]], billed: Mapping[int, InvoiceRef]) -> Iterable[dict[str, Any]]:
@@ -250,112 +180,18 @@ def _without_pairs(found: list[dict[str, Any]], billed: Mapping[int, InvoiceRef]
     return (one for one in found if one["pk"] not in dropped)
 
 
-def _cdr_row(
-    actor: Actor, told: dict[str, Any], invoice: InvoiceRef | None, released: InvoiceRef | None, *, sign: int = 1
-) -> ConsumptionRow:
-    """`sign` is -1 on a credit note. A credit's amounts are negative already, its energy is not."""
-    taken_back = told["kind"] == CdrKind.CREDIT
-    direction = -sign if taken_back else sign
-    return ConsumptionRow(
-        kind="credit" if direction < 0 else "session",
-        day=told["supplied_on"],
-        session=told["session__public_id"],
-        sessions=direction,
-        energy_wh=direction * told["energy_wh"],
-        net=told["total"],
-        currency=told["currency"],
-        invoice=invoice,
-        why="" if invoice else _why_not_billed(told["total"], released),
-        **_who_and_where(actor, told),
-    )
-
-
-def _why_not_billed(net: Decimal, released: InvoiceRef | None) -> str:
-    if released is not None:
-        return _("Invoice %(number)s was cancelled by %(credit_note)s; it comes on a later one.") % {
-            "number": released.number,
-            "credit_note": released.credit_note or "–",
-        }
-    return _("It comes on the next invoice.") if net else _("It costs nothing.")
-
-
 def _unpriced(actor: Actor, month: dt.date, after: dt.date) -> list[ConsumptionRow]:
-    """Sessions that ended in the month and have no CDR that stands."""
+    """Sessions that ended in the month and have no CDR that stands, as their settlement tells."""
     since, until = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (month, after))
-    standing = Cdr.objects.unscoped("joined to sessions that are scoped").standing().filter(session=OuterRef("pk"))
     sessions = (
         Session.objects.visible_to(actor)
         .filter(own_cards(actor, SEES_PRICES), state=SessionState.ENDED)
         .filter(ended_at__gte=since - _EDGE, ended_at__lt=until + _EDGE)
-        .exclude(Exists(standing))
+        .exclude(settlement__state=SettlementState.PRICED)
         .order_by("ended_at", "pk")
     )
-    rows = (_session_row(actor, one) for one in sessions.values(*_SESSION_FIELDS))
+    rows = (session_row(actor, one) for one in sessions.values(*SESSION_FIELDS))
     return [row for row in rows if month <= row.day < after]
-
-
-def _session_row(actor: Actor, told: dict[str, Any]) -> ConsumptionRow:
-    start, stop = told["meter_start_wh"], told["meter_stop_wh"]
-    return ConsumptionRow(
-        kind="session",
-        day=told["ended_at"].astimezone(ZoneInfo(told["location__time_zone"])).date(),
-        session=told["public_id"],
-        sessions=1,
-        energy_wh=0 if start is None or stop is None else stop - start,
-        net=None,
-        currency="",
-        invoice=None,
-        why=_why_not_priced(told["settlement__state"], told["settlement__reason"]),
-        **_who_and_where(actor, told),
-    )
-
-
-def _why_not_priced(state: str | None, reason: str | None) -> str:
-    if state == SettlementState.HELD and reason:
-        return str(HoldReason(reason).label)
-    if state == SettlementState.FREE:
-        return _("It is free of charge.")
-    return _("It is not priced yet.")
-
-
-def _who_and_where(actor: Actor, told: dict[str, Any]) -> dict[str, Any]:
-    own_place = actor.operator_wide or told["host_id"] in frozenset(actor.organisations) - actor.driver_of
-    station = told["station__name"] or told["station__identity"]
-    return {
-        "started_at": told["started_at"],
-        "zone": told["location__time_zone"],
-        "place": told["location__name"],
-        "card": told["token__label"] or told["token__visual_number"] or told["token__uid"] or _("no card"),
-        "card_key": str(told["token__public_id"] or NOBODY),
-        "driver": told["holder__name"] or told["holder__email"] or _("no driver"),
-        "driver_key": str(told["holder__public_id"] or NOBODY),
-        "charger": station if own_place else told["location__name"],
-        "charger_key": str(told["station__public_id"] if own_place else told["location__public_id"]),
-    }
-
-
-def _fee_row(day: dt.date, contract: str, net: Decimal, currency: str, invoice: InvoiceRef) -> ConsumptionRow:
-    name = _("Base fee, contract %(contract)s") % {"contract": contract}
-    return ConsumptionRow(
-        kind="fee",
-        day=day,
-        started_at=None,
-        zone="UTC",
-        session=None,
-        place="",
-        card=name,
-        driver=name,
-        charger=name,
-        card_key="fee",
-        driver_key="fee",
-        charger_key="fee",
-        sessions=0,
-        energy_wh=0,
-        net=net,
-        currency=currency,
-        invoice=invoice,
-        why="",
-    )
 
 
 # --- invoices ---------------------------------------------------------------------------------------------------------
@@ -377,6 +213,14 @@ _REF_FIELDS = (
 def _billed(actor: Actor, cdrs: QuerySet[Cdr]) -> dict[int, InvoiceRef]:
     """CDR → the final invoice on which it stands now."""
     return _links(BilledItem.objects.visible_to(actor).live().filter(item__cdr__in=cdrs.order_by().values("pk")))
+
+
+def _stopped(cdrs: QuerySet[Cdr]) -> frozenset[int]:
+    """The CDRs on drafts that are stopped, which are nobody's to see but the operator's."""
+    links = (
+        BilledItem.objects.unscoped("of CDRs that are scoped").live().filter(item__cdr__in=cdrs.order_by().values("pk"))
+    )
+    return frozenset(links.filter(line__invoice__state=InvoiceState.STOPPED).values_list("item__cdr_id", flat=True))
 
 
 def _released(actor: Actor, cdrs: QuerySet[Cdr]) -> dict[int, InvoiceRef]:
@@ -427,20 +271,26 @@ def _share(invoice: Invoice, nets: Iterable[Decimal], fees: Iterable[Decimal]) -
 # --- sums -------------------------------------------------------------------------------------------------------------
 
 
-def _report(rows: list[ConsumptionRow], by: str, shares: list[InvoiceShare], bars: list[Bar]) -> Consumption:
+def _report(
+    rows: list[ConsumptionRow],
+    by: str,
+    shares: list[InvoiceShare],
+    bars: list[Bar],
+    invoice: InvoiceRef | None = None,
+) -> Consumption:
     grouped: dict[str, list[ConsumptionRow]] = {}
     for row in rows:
         grouped.setdefault(row.key(by), []).append(row)
-    groups = [Group(key, some[0].name(by), totals_of(some)) for key, some in grouped.items()]
+    groups = [Group(key, some[-1].name(by), totals_of(some)) for key, some in grouped.items()]
     groups.sort(key=lambda group: (-group.totals.energy_wh, group.name.casefold()))
     ordered = list(chain.from_iterable(grouped[group.key] for group in groups))
-    return Consumption(by, ordered, groups, totals_of(rows), shares, bars)
+    return Consumption(by, ordered, groups, totals_of(rows), shares, bars, invoice)
 
 
 def totals_of(rows: Iterable[ConsumptionRow]) -> Totals:
     """What rows come to."""
     some = list(rows)
-    open_ = [row for row in some if not row.is_billed]
+    open_ = [row for row in some if row.is_open]
     return Totals(
         sessions=sum(row.sessions for row in some),
         energy_wh=sum(row.energy_wh for row in some),
@@ -460,13 +310,13 @@ def _amounts(rows: Iterable[ConsumptionRow]) -> tuple[Amount, ...]:
 
 
 def _bars(rows: Iterable[ConsumptionRow], month: dt.date, after: dt.date) -> list[Bar]:
-    """Every day of the month: what is billed, and on it what is not."""
+    """Every day of the month: what is billed or free, and on it what is still to be billed."""
     energy = {True: dict[dt.date, int](), False: dict[dt.date, int]()}
     for row in rows:
-        of_kind = energy[row.is_billed]
+        of_kind = energy[row.is_open]
         of_kind[row.day] = of_kind.get(row.day, 0) + row.energy_wh
     days = [month + dt.timedelta(days=number) for number in range((after - month).days)]
-    return [Bar(day, energy[True].get(day, 0), energy[False].get(day, 0)) for day in days]
+    return [Bar(day, energy[False].get(day, 0), energy[True].get(day, 0)) for day in days]
 
 
 def next_month(month: dt.date) -> dt.date:

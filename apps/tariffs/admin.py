@@ -6,7 +6,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import models
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -51,13 +52,13 @@ class TariffAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tariff]:
         today = operator_today(request.actor.operator_id)
         versions = TariffVersion.objects.visible_to(request.actor).filter(tariff=OuterRef("pk"))
-        running = Q(contract_versions__contract__ends_on=None) | Q(contract_versions__contract__ends_on__gte=today)
+        on_it = selectors.contract_versions_on(OuterRef("pk"), today=today).values("tariff")
         rows: models.QuerySet[Tariff] = super().get_queryset(request)
         return rows.annotate(
             number_in_force=Subquery(versions.in_force(today).values("number")[:1]),
             in_force_since=Subquery(versions.in_force(today).values("valid_from")[:1]),
             draft_number=Subquery(versions.filter(published_at=None).values("number")[:1]),
-            contracts_count=Count("contract_versions__contract", filter=running, distinct=True),
+            contracts_count=Coalesce(Subquery(on_it.annotate(count=Count("pk")).values("count")), 0),
         )
 
     @display(description=_("tariff"), ordering="name")
@@ -83,7 +84,7 @@ class TariffAdmin(ModelAdmin):
     @display(description=_("contracts"), ordering="contracts_count")
     def contracts_on_it(self, tariff: Any) -> str:
         url = reverse("admin:contracts_contract_changelist")
-        return format_html('<a href="{}?versions__tariff__id__exact={}">{}</a>', url, tariff.pk, tariff.contracts_count)
+        return format_html('<a href="{}?show=running&tariff_key={}">{}</a>', url, tariff.pk, tariff.contracts_count)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         """A tariff has a page of its own."""
@@ -95,6 +96,10 @@ class TariffAdmin(ModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Tariff, post_url_continue: str | None = None) -> HttpResponse:
         return redirect("tariffs:edit", obj.pk)
+
+    def archive_object(self, request: HttpRequest, obj: Tariff, why: str) -> None:
+        today = operator_today(request.actor.operator_id)
+        services.archive_tariff(actor=request.actor, tariff=obj, today=today, why=why)
 
     @reason_action(
         description=_("Rename"),

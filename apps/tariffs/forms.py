@@ -31,6 +31,7 @@ from apps.tariffs.elements import (
 HOUR_S = 3600
 # Steps and durations are typed in minutes and kWh; with four places, whole seconds and Wh survive the way and back.
 STEP_PLACES = 4
+EXAMPLE_YEARS = range(2000, 2100)  # far enough from the calendar's ends for every zone and length
 
 
 def number_input(**attrs: str) -> Any:
@@ -257,6 +258,11 @@ class ExampleForm(forms.Form):
     def clean_start(self) -> dt.datetime:
         """By the clock of the place, which is known only below."""
         start: dt.datetime = self.cleaned_data["start"]
+        if start.year not in EXAMPLE_YEARS:
+            raise forms.ValidationError(
+                _("Choose a day between %(first)d and %(last)d."),
+                params={"first": EXAMPLE_YEARS[0], "last": EXAMPLE_YEARS[-1]},
+            )
         return start.replace(tzinfo=None)
 
     def start_at(self, zone: str) -> dt.datetime:

@@ -29,11 +29,13 @@ _TIMES = (Dimension.TIME, Dimension.PARKING_TIME)
 
 
 class RatingError(Exception):
-    """The session cannot be priced. `code` is meter, time or vat; the text is for a log."""
+    """The session cannot be priced. `code` is meter, time or vat, then with the `vat_class` that has no rate; the text
+    is for a log."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, *, vat_class: str = "") -> None:
         super().__init__(text)
         self.code = code
+        self.vat_class = vat_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +350,7 @@ def _items(periods: Sequence[Period], currency: str, vat_rates: Mapping[str, Dec
     items = []
     for (dimension, vat_class), group in grouped.items():
         if vat_class not in vat_rates:
-            raise RatingError("vat", f"no rate for the VAT class {vat_class}")
+            raise RatingError("vat", f"no rate for the VAT class {vat_class}", vat_class=vat_class)
         exact = sum((one.exact for one in group), Fraction(0))
         quantity = sum((one.quantity for one in group), Fraction(0))
         billed = sum((one.billed for one in group), Fraction(0))

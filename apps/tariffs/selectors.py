@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
 from apps.core.actor import Actor
 from apps.tariffs.models import Tariff, TariffVersion, VatRate
 from apps.tariffs.rating import Rating, Terms, Usage, rate
@@ -70,6 +72,22 @@ def draft_of(actor: Actor, tariff: Tariff) -> TariffVersion | None:
         .first()
     )
     return found
+
+
+def contract_versions_on(tariff: Tariff | OuterRef, *, today: dt.date, or_later: bool = False) -> QuerySet[Any]:
+    """The versions of contracts by which a tariff holds on a local date, or also those by which it will.
+
+    `contracts` stands above this app: its rows are reached through their relation to a tariff that the actor sees.
+    """
+    terms: Any = Tariff._meta.get_field("contract_versions").related_model
+    versions = terms.objects.unscoped("of tariffs that are scoped")
+    replacing = versions.filter(contract=OuterRef("contract")).filter(
+        Q(valid_from=OuterRef("valid_from"), number__gt=OuterRef("number"))
+        | Q(valid_from__gt=OuterRef("valid_from"), valid_from__lte=today)
+    )
+    goes_on = Q(contract__ends_on=None) | Q(contract__ends_on__gte=today)
+    rows: QuerySet[Any] = versions.filter(goes_on, ~Exists(replacing), tariff=tariff)
+    return rows if or_later else rows.filter(valid_from__lte=today)
 
 
 def vat_rates(actor: Actor, *, country: str, day: dt.date) -> dict[str, Decimal]:

@@ -13,11 +13,13 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from apps.accounts.services import record_audit
 from apps.core.actor import Actor, Kind
+from apps.core.guards import require_reason
 from apps.tariffs import elements as ocpi
-from apps.tariffs import vat
+from apps.tariffs import selectors, vat
 from apps.tariffs.elements import VatClass
 from apps.tariffs.models import Tariff, TariffVersion, VatRate
 
@@ -69,19 +71,21 @@ def save_draft(*, actor: Actor, tariff: Tariff, elements: list[Any], fee_after_m
 
 
 def publish_version(
-    *, actor: Actor, version: TariffVersion, valid_from: dt.date, today: dt.date, why: str
+    *, actor: Actor, version: TariffVersion, valid_from: dt.date, today: dt.date, why: str, seen: str | None = None
 ) -> TariffVersion:
     """Make a draft final, valid from a local date. It may lie in the past only for a tariff's first version: what was
-    charged by another one is priced already. Raises ValidationError, PermissionDenied."""
+    charged by another one is priced already. `seen` is `fingerprint_of_draft` of what somebody looked at: a draft that
+    says something else by now is refused. Raises ValidationError, PermissionDenied."""
     if not actor.can("tariffs.publish_tariff"):
         raise PermissionDenied
-    if not why.strip():
-        raise ValidationError({"why": _("Say why: this is kept with your name.")})
+    require_reason(why)
     with transaction.atomic():
         versions = _lock(actor, version.tariff)
         draft: TariffVersion | None = versions.filter(pk=version.pk, published_at=None).first()
         if draft is None:
             raise ValidationError(_("This version is published already."))
+        if seen is not None and seen != fingerprint_of_draft(draft):
+            raise ValidationError(_("Somebody changed the draft since you looked at it. Look at it again first."))
         if valid_from < today and versions.published().exists():
             raise ValidationError({"valid_from": _("A new version begins today at the earliest.")})
         if faults := ocpi.faults_of_publication(ocpi.read(draft.elements)):
@@ -110,6 +114,34 @@ def discard_draft(*, actor: Actor, version: TariffVersion, why: str = "") -> Non
         draft.delete()
 
 
+def archive_tariff(*, actor: Actor, tariff: Tariff, today: dt.date, why: str) -> Tariff:
+    """Take a tariff out of use. Raises ValidationError while a contract that is not over has it, or will have it."""
+    if not actor.can("tariffs.change_tariff"):
+        raise PermissionDenied
+    require_reason(why)
+    with transaction.atomic():
+        _lock(actor, tariff)
+        contracts = selectors.contract_versions_on(tariff, today=today, or_later=True).values("contract").distinct()
+        if count := contracts.count():
+            text = ngettext(
+                "%(count)d contract has this tariff. Change its terms or end it first.",
+                "%(count)d contracts have this tariff. Change their terms or end them first.",
+                count,
+            )
+            raise ValidationError(text % {"count": count})
+        tariff.archived_at = timezone.now()
+        tariff.save(update_fields=["archived_at"])
+        after = {"archived_at": tariff.archived_at.isoformat(timespec="seconds")}
+        record_audit(actor=actor, action="tariff.archived", target=tariff, after=after, why=why.strip())
+    return tariff
+
+
+def fingerprint_of_draft(draft: TariffVersion) -> str:
+    """SHA-256 of all that publishing would make final."""
+    told = [draft.elements, draft.fee_after_minutes, draft.valid_from]
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def fingerprint(elements: list[Any]) -> str:
     """SHA-256 of the canonical JSON: by it, anybody can prove which prices were meant."""
     return hashlib.sha256(orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -132,6 +164,7 @@ def add_statutory_rates(*, operator_id: int) -> int:
 
 
 def _lock(actor: Actor, tariff: Tariff) -> Any:
-    """The tariff's versions, with the tariff locked: two who publish at once wait for each other."""
-    Tariff.objects.visible_to(actor).select_for_update(no_key=True).get(pk=tariff.pk)
+    """The versions of a tariff in use, with the tariff locked: two who publish at once wait for each other."""
+    if Tariff.objects.visible_to(actor).select_for_update(no_key=True).get(pk=tariff.pk).archived_at is not None:
+        raise ValidationError(_("The tariff is archived. Restore it first."))
     return TariffVersion.objects.visible_to(actor).filter(tariff=tariff).select_related("tariff")

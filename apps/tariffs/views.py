@@ -9,17 +9,17 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms.formsets import BaseFormSet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from apps.accounts.selectors import default_seller, operator_today, operator_zone
 from apps.core import money
+from apps.core.admin import add_refusal, render_page
 from apps.core.templatetags.parts import kwh
 from apps.installations.models import Location
 from apps.tariffs import elements as ocpi
@@ -43,7 +43,7 @@ def tariff_page(request: HttpRequest, tariff_id: int) -> HttpResponse:
         chosen = in_force.version
     if chosen is None and versions:
         chosen = versions[0].version
-    return _render(
+    return render_page(
         request,
         "backoffice/tariff.html",
         title=tariff.name,
@@ -63,6 +63,8 @@ def tariff_page(request: HttpRequest, tariff_id: int) -> HttpResponse:
 def edit_draft(request: HttpRequest, tariff_id: int) -> HttpResponse:
     """The editor. It begins with the draft, else with what holds last, else empty."""
     tariff = _tariff(request, tariff_id, "tariffs.change_tariff")
+    if tariff.archived_at is not None:
+        return _refuse_archived(request, tariff)
     if request.method == "POST":
         data = _with_a_row_more(request) if "add" in request.POST else request.POST
         rows, whole, faults = ElementRows(data, prefix="rows"), DraftForm(data), []
@@ -76,7 +78,7 @@ def edit_draft(request: HttpRequest, tariff_id: int) -> HttpResponse:
                 return redirect(f"{tariff_url(tariff)}?version=draft")
     else:
         rows, whole, faults = *_editor(request, tariff), []
-    return _render(
+    return render_page(
         request,
         "backoffice/tariff_edit.html",
         title=_("Prices of %(tariff)s") % {"tariff": tariff},
@@ -92,6 +94,8 @@ def edit_draft(request: HttpRequest, tariff_id: int) -> HttpResponse:
 def publish(request: HttpRequest, tariff_id: int) -> HttpResponse:
     """The draft once more, what is odd about it, an example; then from when it holds, and why."""
     tariff = _tariff(request, tariff_id, "tariffs.publish_tariff")
+    if tariff.archived_at is not None:
+        return _refuse_archived(request, tariff)
     draft = selectors.draft_of(request.actor, tariff)
     if draft is None:
         messages.warning(request, _("There is no draft. Change the prices first."))
@@ -102,13 +106,15 @@ def publish(request: HttpRequest, tariff_id: int) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            services.publish_version(actor=request.actor, version=draft, today=today, **form.cleaned_data)
+            seen = request.POST.get("seen", "")
+            services.publish_version(actor=request.actor, version=draft, today=today, seen=seen, **form.cleaned_data)
         except ValidationError as error:
-            _add_errors(form, error)
+            add_refusal(form, error)
+            draft = selectors.draft_of(request.actor, tariff) or draft
         else:
             messages.success(request, _("Version %(number)d is published.") % {"number": draft.number})
             return redirect(f"{tariff_url(tariff)}?version={draft.number}")
-    return _render(
+    return render_page(
         request,
         "backoffice/tariff_publish.html",
         title=_("Publish %(version)s") % {"version": draft},
@@ -116,6 +122,7 @@ def publish(request: HttpRequest, tariff_id: int) -> HttpResponse:
         tariff=tariff,
         original=tariff,
         chosen=draft,
+        seen=services.fingerprint_of_draft(draft),
         form=form,
         in_force=selectors.version_in_force(request.actor, tariff, today),
         **_told(request, draft, today),
@@ -213,7 +220,7 @@ def _example(request: HttpRequest, form: ExampleForm, terms: Terms) -> Example:
             vat=rates,
         )
     except RatingError as error:
-        return Example(None, fault=_fault(error, country))
+        return Example(None, fault=fault_of(error, country))
     vat = tuple(_vat_of(rating))
     gross = money.total([rating.total, *(one.amount for one in vat)], rating.currency)
     lines = tuple(_line(period, rating.currency, ZoneInfo(zone)) for period in rating.periods)
@@ -250,13 +257,13 @@ def _vat_of(rating: Rating) -> list[Vat]:
     return [Vat(rate, net, money.rounded(net * rate / 100, rating.currency)) for rate, net in sorted(sums.items())]
 
 
-def _fault(error: RatingError, country: str) -> str:
+def fault_of(error: RatingError, country: str) -> str:
+    """Why a session has no price, for whoever tries a tariff."""
     if error.code == "vat":
-        names = ", ".join(str(label) for _value, label in VatClass.choices)
-        return _("There is no VAT rate of the class that is needed (%(classes)s) in %(country)s on that day.") % {
-            "classes": names,
-            "country": country or "–",
-        }
+        words = {"class": VatClass(error.vat_class).label, "country": country or "–"}
+        return _("There is no VAT rate of the class “%(class)s” in %(country)s on that day.") % words
+    if error.code == "meter":
+        return _("This session cannot be priced: the meter at its end is below that at its start.")
     return _("This session cannot be priced: it ends before it begins.")
 
 
@@ -268,6 +275,11 @@ def _tariff(request: HttpRequest, tariff_id: int, permission: str = "tariffs.vie
     if not request.actor.can(permission):
         raise PermissionDenied
     return tariff
+
+
+def _refuse_archived(request: HttpRequest, tariff: Tariff) -> HttpResponse:
+    messages.warning(request, _("The tariff is archived. Restore it first."))
+    return redirect(tariff_url(tariff))
 
 
 def _chosen(asked: str | None, versions: list[TariffVersion]) -> TariffVersion | None:
@@ -291,18 +303,9 @@ def _editor(request: HttpRequest, tariff: Tariff) -> tuple[BaseFormSet, DraftFor
 def _with_a_row_more(request: HttpRequest) -> Any:
     """For those without JavaScript: what was typed, and an empty row."""
     data = request.POST.copy()
-    total = data.get("rows-TOTAL_FORMS", "0")
-    data["rows-TOTAL_FORMS"] = str(int(total) + 1 if total.isdecimal() else 1)
+    try:
+        rows = min(int(data.get("rows-TOTAL_FORMS", "")), ocpi.MAX_ELEMENTS)
+    except ValueError:
+        rows = 0
+    data["rows-TOTAL_FORMS"] = str(rows + 1)
     return data
-
-
-def _add_errors(form: forms.Form, error: ValidationError) -> None:
-    """A service's refusal beside the field it names, if the form has it."""
-    named = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    for name, texts in named.items():
-        form.add_error(name if name in form.fields else None, texts)
-
-
-def _render(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    request.current_app = admin.site.name
-    return render(request, template, {**admin.site.each_context(request), **context})

@@ -24,9 +24,6 @@ class Case:
     when: str
     price: str
 
-    def __str__(self) -> str:
-        return f"{self.when} {self.price}".strip()
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -35,9 +32,6 @@ class Line:
     dimension: Dimension
     title: str
     cases: tuple[Case, ...]
-
-    def __str__(self) -> str:
-        return f"{self.title}: {'; '.join(map(str, self.cases))}."
 
 
 def lines_of(terms: Terms) -> list[Line]:
@@ -58,11 +52,6 @@ def notes_of(terms: Terms) -> list[str]:
         shortest = {"time": duration_words(terms.fee_after_s)}
         notes.append(_("No fee for a session without energy that is shorter than %(time)s.") % shortest)
     return notes
-
-
-def sentences_of(terms: Terms) -> list[str]:
-    """The whole tariff as sentences, one a dimension and one a note."""
-    return [*map(str, lines_of(terms)), *notes_of(terms)]
 
 
 def title_of(dimension: Dimension) -> str:

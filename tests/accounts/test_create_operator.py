@@ -48,6 +48,22 @@ def test_it_makes_all_that_an_operator_needs(db, capsys):
     assert PASSWORD not in said
 
 
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ({}, "its address and a VAT registration"),
+        ({"street": "Kai 7", "postal_code": "4020", "city": "Linz"}, "a VAT registration"),
+    ],
+)
+def test_it_says_what_the_seller_needs_before_the_first_invoice(db, capsys, address, wanted):
+    create(**address)
+    seller = Seller.everything.get(operator__slug="quarry")
+    assert {part: getattr(seller, part) for part in address} == address
+    said = capsys.readouterr().out
+    assert f"the seller needs {wanted}:" in said
+    assert f"/accounts/seller/{seller.pk}/change/" in said
+
+
 def test_the_owner_signs_in_and_sees_the_three_first_steps(db):
     create()
     client = Client(headers={"host": settings.ADMIN_HOST})

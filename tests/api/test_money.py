@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from apps.billing import services
 from tests.api.test_resources import Api, key_of
-from tests.factories.billing import finalised, make_cdrs, make_customer
+from tests.factories.billing import finalised, make_cdr_elsewhere, make_cdrs, make_customer
 from tests.factories.contracts import bind_card, published_version
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +71,15 @@ def test_an_invoice_adds_up_to_its_cdrs(api, ours, contract):
     assert {one["cdr"] for one in lines} == {None, *(str(cdr.public_id) for cdr in cdrs)}
 
 
+def test_an_invoice_s_lines_keep_the_charger_of_another_host_to_themselves(ours, contract):
+    make_cdr_elsewhere(ours, contract, "Quay Seven")
+    [invoice] = finalised(ours)
+    fleet = Api(key_of(ours, organisation=ours.fleet), settings.ADMIN_HOST)
+    told = fleet.get(f"invoices/{invoice.public_id}/lines/")
+    assert [one["text"].get("place") for one in results(told)] == ["Harbour Quay", None]
+    assert "Quay Seven" not in told.content.decode()
+
+
 @pytest.mark.parametrize("path", ["cdrs/", "contracts/", "tariffs/", "invoices/"])
 def test_a_page_costs_no_query_a_row(api, ours, contract, path):
     def queries() -> int:
@@ -85,6 +95,15 @@ def test_a_page_costs_no_query_a_row(api, ours, contract, path):
         make_cdrs(ours, make_customer(ours), ["1.00", "2.00"])
     finalised(ours)
     assert queries() <= alone
+
+
+def test_a_page_of_invoices_leaves_their_snapshots_where_they_are(api, ours, contract, system):
+    make_cdrs(ours, contract, ["1.00"])
+    [invoice] = finalised(ours)
+    services.cancel_invoice(actor=system, invoice=invoice, why="x")
+    with CaptureQueriesContext(connection) as found:
+        assert len(results(api.get("invoices/"))) == 2
+    assert not [one["sql"] for one in found if '"snapshot"' in one["sql"]]
 
 
 @pytest.mark.parametrize("path", ["cdrs/", "contracts/", "tariffs/", "invoices/"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from base64 import b64encode
+from urllib.parse import quote
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from apps.accounts.models import AuditEntry
 from apps.accounts.services import create_api_key
+from apps.api.views import SessionViewSet
 from apps.charging.models import Reading, ReviewItem, Session, SessionLive
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation, Command
@@ -236,6 +240,15 @@ def test_a_list_without_key_is_401_without_scope_403(ours, name):
     assert Api(key_of(ours, ["accounts.view_organisation"]), settings.ADMIN_HOST).get(f"{name}/").status_code == 403
 
 
+def test_an_action_without_a_scope_is_refused(api, session, monkeypatch):
+    path = f"sessions/{session.public_id}/readings/"
+    assert api.get(path).status_code == 200
+    monkeypatch.delitem(SessionViewSet.scopes, "readings")
+    assert api.get(path).status_code == 403
+    assert api.client.options(f"/api/v1/{path}").status_code == 200
+    assert api.client.put(f"/api/v1/{path}").status_code == 405
+
+
 def test_foreign_ids_do_not_exist(api, rival):
     session = make_session(rival)
     for path in (
@@ -275,6 +288,19 @@ def test_a_key_of_an_organisation_sees_another_card_at_its_place_without_uid(our
     assert other.uid not in fleet.get("sessions/").content.decode()
 
 
+@pytest.mark.parametrize(
+    ("changed", "soc_percent", "connector_number"),
+    [({}, 64, 1), ({"organisation": None}, None, 1), ({"host": None}, 64, None)],
+)
+def test_readings_keep_to_themselves_what_their_session_does(ours, changed, soc_percent, connector_number):
+    session = make_session(ours)
+    Reading.objects.unscoped("test").update(soc_percent=64)
+    Session.objects.unscoped("test").filter(pk=session.pk).update(**changed)
+    fleet = Api(key_of(ours, organisation=ours.fleet), settings.ADMIN_HOST)
+    told = fleet.get(f"sessions/{session.public_id}/readings/").json()["results"]
+    assert [(one["soc_percent"], one["connector_number"]) for one in told] == [(soc_percent, connector_number)] * 3
+
+
 def test_pages_follow_a_cursor_and_cost_no_query_a_row(api, ours, django_assert_max_num_queries):
     for number in range(12):
         make_session(ours, transaction_id=100 + number, start_key=f"s{number}")
@@ -293,6 +319,37 @@ def test_filters_narrow_and_bad_ones_are_named(api, ours, session):
     refused = api.get("sessions/", station="not-an-id")
     assert refused.status_code == 400
     assert "station" in refused.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *(("sessions/", name) for name in ("started_from", "started_before")),
+        *(("cdrs/", name) for name in ("ended_from", "ended_before")),
+    ],
+)
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_an_instant_outside_of_time_is_a_bad_request(api, path, name, at):
+    refused = api.get(path, **{name: at})
+    assert refused.status_code == 400
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert name in refused.json()["errors"]
+
+
+@pytest.mark.parametrize("at", ["2026-11-20T09:00:00+01:00", "2026-11-20T08:00:00Z", "2026-11-20"])
+def test_an_instant_is_taken_with_any_offset(api, session, at):
+    assert len(api.get("sessions/", started_from=at).json()["results"]) == 1
+    assert api.get("sessions/", started_before=at).json()["results"] == []
+
+
+@pytest.mark.parametrize("position", ["junk", "0001-01-01 00:00:00+05:00"])
+@pytest.mark.parametrize("path", ["sessions/", "sessions/{}/readings/", "tokens/"])
+def test_a_cursor_that_we_did_not_make_breaks_nothing(api, session, path, position):
+    cursor = b64encode(f"p={quote(position)}".encode()).decode()
+    answer = api.get(path.format(session.public_id), cursor=cursor)
+    # The year 0 is a date to PostgreSQL.
+    assert answer.status_code == 404 or (connection.vendor, position[:4]) == ("postgresql", "0001")
+    assert answer.headers["Content-Type"] in ("application/problem+json", "application/json")
 
 
 def test_errors_are_problems(api):

@@ -15,7 +15,7 @@ from apps.accounts.permissions import Role
 from apps.backoffice.attention import attention
 from apps.billing.models import Delivery
 from apps.charging.models import ReviewItem, Session, SessionLive, Settlement
-from apps.core.actor import Actor
+from apps.core.actor import Actor, Kind
 from apps.installations.models import Command, ConnectionInterval, ConnectorState, StationState
 from apps.installations.selectors import Condition, condition_of, station_conditions
 from apps.notifications.models import Mail
@@ -272,6 +272,12 @@ def test_an_invoice_whose_mail_was_refused_is_named(ours):
         operator=ours.operator, key="k", kind="invoice", recipient="a@b.example", language="en", state="failed"
     )
     Delivery.everything.create(operator=ours.operator, invoice=invoice, mail=mail, at=timezone.now())
-    sites = attention(Actor.system(ours.operator), now=timezone.now()).sites
-    (line,) = [line for site in sites for line in site.lines if line.what == invoice.number]
+    (site,) = attention(Actor.system(ours.operator), now=timezone.now()).sites
+    (line,) = site.lines
+    assert line.what == invoice.number
     assert (line.detail, line.step) == ("The mail server refused the e-mail to a@b.example.", "Send it again")
+    mails_alone = Actor(
+        Kind.SESSION, ours.operator.pk, permissions=frozenset({"notifications.view_mail"}), operator_wide=True
+    )
+    (site,) = attention(mails_alone, now=timezone.now()).sites
+    assert [line.what for line in site.lines] == ["1 e-mail could not be sent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 from decimal import Decimal
 
@@ -13,10 +14,23 @@ from django.urls import reverse
 
 from apps.accounts import services as accounts
 from apps.accounts.permissions import Role
+from apps.billing import admin as billing_admin
+from apps.billing import services
 from apps.billing.models import BillingRun, Invoice, RunState
 from apps.core.actor import Actor
 from tests.factories.accounts import UserFactory
-from tests.factories.billing import MONTH, credit_of, drafted, finalised, make_cdr, make_cdrs, make_customer
+from tests.factories.billing import (
+    MONTH,
+    NOON,
+    VAT_ID,
+    credit_of,
+    drafted,
+    finalised,
+    make_cdr,
+    make_cdr_elsewhere,
+    make_cdrs,
+    make_customer,
+)
 from tests.factories.tasks import run_tasks
 
 HOST = {"host": settings.ADMIN_HOST}
@@ -73,6 +87,22 @@ def test_a_stopped_draft_says_why_on_the_run_s_page_and_in_the_preview(ours, boo
         assert "The total is below zero" in bookkeeper.get(url(page, run.pk), headers=HOST).content.decode()
 
 
+def test_a_run_counts_what_can_become_final_and_every_stopped_draft(ours, bookkeeper, monkeypatch):
+    monkeypatch.setattr(billing_admin, "DRAFTS_SHOWN", 2)
+    make_cdr(ours, make_customer(ours), "10.00")
+    for _number in range(3):
+        make_cdr(ours, make_customer(ours), country="FR")
+    run = drafted(ours)
+    page = bookkeeper.get(url("billingrun_change", run.pk), headers=HOST).content.decode()
+    assert "1 invoice, VAT included" in page
+    assert "The first 2 are shown." in page
+    assert "largest are shown" not in page
+    preview = bookkeeper.get(url("billingrun_finalise", run.pk), headers=HOST).content.decode()
+    assert "1 invoice of €11.90" in preview
+    assert "3 stopped drafts stay behind" in preview
+    assert "The first 2 are shown." in preview
+
+
 def test_the_list_asks_the_same_number_of_queries_for_one_invoice_and_for_many(
     ours, bookkeeper, django_assert_max_num_queries
 ):
@@ -121,6 +151,40 @@ def test_many_invoices_at_once_after_a_preview(ours, bookkeeper, action, mailout
     assert Invoice.everything.filter(kind="credit_note").count() == (3 if action == "cancel_selected" else 0)
 
 
+def test_a_preview_says_how_many_were_left_out_and_why_something_does_not_fit(ours, bookkeeper, system, monkeypatch):
+    for _number in range(2):
+        make_cdr(ours, make_customer(ours), "2.00")
+    invoice, _other = finalised(ours)
+    services.cancel_invoice(actor=system, invoice=invoice, why="x")
+    make_cdr(ours, make_customer(ours), "2.00", start=NOON + dt.timedelta(hours=2))
+    drafted(ours)
+    chosen = {"_selected_action": list(Invoice.everything.values_list("pk", flat=True))}
+
+    def preview(action: str) -> str:
+        return bookkeeper.post(url("invoice_changelist"), {"action": action, **chosen}, headers=HOST).content.decode()
+
+    assert len(chosen["_selected_action"]) == 5
+    assert "Send again: 3 invoices" in preview("deliver_selected")
+    assert "2 are left as they are: drafts go to nobody." in preview("deliver_selected")
+    assert "4 are left as they are: drafts, credit notes, or cancelled already." in preview("cancel_selected")
+    assert "at a time" not in preview("cancel_selected")
+    monkeypatch.setattr(billing_admin, "MAX_BULK", 3)
+    assert "2 more are chosen. No more than 3 go at a time" in preview("deliver_selected")
+
+
+def test_a_draft_has_no_pdf(ours, bookkeeper):
+    make_cdr(ours, make_customer(ours))
+    drafted(ours)
+    draft = Invoice.everything.get()
+    path = url("invoice_as_pdf", draft.pk)
+    page = url("invoice_change", draft.pk)
+    assert path not in bookkeeper.get(page, headers=HOST).content.decode()
+    assert bookkeeper.get(path, headers=HOST).status_code == 404
+    bookkeeper.post(url("billingrun_finalise", draft.run_id), {"why": "month's end"}, headers=HOST)
+    run_tasks()
+    assert path in bookkeeper.get(page, headers=HOST).content.decode()
+
+
 def test_a_viewer_sees_and_changes_nothing(ours):
     make_cdr(ours, make_customer(ours))
     [invoice] = finalised(ours)
@@ -146,17 +210,35 @@ def test_a_rival_s_invoice_and_its_file_are_404(ours, rival, bookkeeper):
         assert bookkeeper.get(url(name, foreign.run_id), headers=HOST).status_code == 404
 
 
+def lines_of(bookkeeper, run_id: int) -> list[dict[str, str]]:
+    answer = bookkeeper.get(url("billingrun_lines_as_csv", run_id), headers=HOST)
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_bookkeeper_s_file_says_what_the_invoices_say(ours, bookkeeper):
+    contract = make_customer(ours)
+    account, seller = contract.account, ours.location.seller
+    type(account).everything.filter(pk=account.pk).update(name="Old name", number="K-1", vat_id="DE123456788")
+    make_cdr(ours, contract)
+    make_cdr_elsewhere(ours, contract, "Quay Seven", start=NOON + dt.timedelta(hours=2))
+    [invoice] = finalised(ours)
+    type(account).everything.filter(pk=account.pk).update(name="New name", number="K-2", vat_id="")
+    type(seller).everything.filter(pk=seller.pk).update(legal_name="New seller")
+    seller.registrations.update(vat_id="DE1")
+    own, elsewhere = lines_of(bookkeeper, invoice.run_id)
+    said = ("customer", "customer_name", "customer_vat_id", "seller", "seller_vat_id")
+    assert tuple(own[name] for name in said) == ("K-1", "Old name", "DE123456788", "Amber GmbH", VAT_ID)
+    assert (elsewhere["place"], elsewhere["charger"]) == ("Harbour Quay", "Quay Seven")
+
+
 def test_the_bookkeeper_s_file_holds_each_line_and_no_formula(ours, bookkeeper, system):
     ours.location.name = "=HYPERLINK(1)"
     ours.location.save()
     make_cdrs(ours, make_customer(ours, base_fee="9.90"), ["5.43", "1.00"])
     [invoice] = finalised(ours)
-    from apps.billing import services
-
     services.cancel_invoice(actor=system, invoice=invoice, why="x")
-    answer = bookkeeper.get(url("billingrun_lines_as_csv", invoice.run_id), headers=HOST)
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = lines_of(bookkeeper, invoice.run_id)
     assert len(rows) == 6
     assert sum(Decimal(row["net"]) for row in rows) == 0
     assert {row["place"] for row in rows} == {"'=HYPERLINK(1)", ""}

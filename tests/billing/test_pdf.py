@@ -18,7 +18,15 @@ from pypdf import PdfReader
 from apps.accounts.models import Document
 from apps.billing import pdf, services
 from apps.billing.models import Invoice, InvoiceFile
-from tests.factories.billing import NOON, VAT_ID, finalised, make_cdr, make_cdrs, make_customer
+from tests.factories.billing import (
+    NOON,
+    VAT_ID,
+    finalised,
+    make_cdr,
+    make_cdr_elsewhere,
+    make_cdrs,
+    make_customer,
+)
 from tests.factories.tasks import run_tasks
 
 
@@ -70,6 +78,35 @@ def test_an_invoice_holds_what_the_law_asks_for(ours):
     ):
         assert expected in text.replace("\xa0", " "), expected
     assert (invoice.net, invoice.vat, invoice.gross) == (Decimal("20.76"), Decimal("3.94"), Decimal("24.70"))
+
+
+def test_the_charger_is_named_at_the_customer_s_own_site_and_nowhere_else(ours):
+    contract = make_customer(ours)
+    make_cdr(ours, contract)
+    make_cdr_elsewhere(ours, contract, "Quay Seven", start=NOON + dt.timedelta(hours=3))
+    [invoice] = finalised(ours)
+    text = words(pdf.draw(invoice.snapshot))
+    assert "Amber Charger" in text and "Harbour Quay" in text
+    assert "Quay Seven" not in text
+
+
+def test_a_night_over_the_month_s_end_says_on_which_date_it_was_supplied(ours):
+    night = {"start": dt.datetime(2026, 10, 31, 22, tzinfo=dt.UTC), "supplied_on": dt.date(2026, 11, 1)}
+    contract = make_customer(ours)
+    make_cdr(ours, contract, **night, ended_at=dt.datetime(2026, 11, 1, 5, tzinfo=dt.UTC))
+    make_cdr(ours, contract, start=NOON)
+    [invoice] = finalised(ours, dt.date(2026, 11, 1))
+    text = words(pdf.draw(invoice.snapshot))
+    assert "31 Oct 2026 23:00 – 06:00 (+1) CET Supplied on 1 Nov 2026" in text
+    assert text.count("Supplied on") == 1
+
+
+def test_energy_that_was_divided_between_two_readings_is_marked(ours):
+    contract = make_customer(ours)
+    make_cdr(ours, contract, interpolated=True)
+    make_cdr(ours, contract, start=NOON + dt.timedelta(hours=2))
+    [invoice] = finalised(ours)
+    assert words(pdf.draw(invoice.snapshot)).count("The meter was silent when the price changed: divided evenly.") == 1
 
 
 def test_a_seller_without_vat_id_shows_its_tax_number(ours):

@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django_q.models import OrmQ
 
@@ -14,7 +15,6 @@ from apps.billing import services, tasks
 from apps.billing.models import BilledItem, BillingRun, Invoice, InvoiceLine, RunState
 from apps.billing.services import drafting, finalising
 from apps.charging.models import RatedItem, ReviewItem
-from apps.contracts.models import ContractVersion
 from apps.core.actor import Actor, Kind
 from apps.tariffs.models import VatRate
 from tests.factories.billing import MONTH, NOON, credit_of, drafted, finalised, make_cdr, make_cdrs, make_customer
@@ -22,6 +22,8 @@ from tests.factories.charging import make_session
 from tests.factories.contracts import LONG_AGO
 from tests.factories.installations import LocationFactory
 from tests.factories.tasks import run_tasks
+
+LATE = NOON + dt.timedelta(days=3)
 
 
 def drafts(run: BillingRun) -> list[Invoice]:
@@ -63,7 +65,7 @@ def test_late_cdrs_of_earlier_months_come_and_those_after_the_cut_off_wait(ours)
     assert {line.cdr_id for line in InvoiceLine.everything.filter(invoice__run=run)} == {october.pk}
     [draft] = drafts(run)
     assert (draft.period_from, draft.period_to) == (MONTH, dt.date(2026, 10, 31))
-    services.draft_again(actor=Actor.system(ours.operator), run=run)
+    services.draft_again(actor=Actor.system(ours.operator), run=run, why="late ones")
     services.continue_drafting(run_id=run.pk)
     [draft] = drafts(run)
     assert (draft.net, draft.period_from) == (Decimal("13.00"), september.supplied_on)
@@ -106,33 +108,6 @@ def test_a_total_below_zero_stops_and_waits_for_the_next_run(ours):
     assert drafts(run) == []
 
 
-def test_base_fees_are_billed_once_a_month_by_the_version_of_its_first_day(ours):
-    contract = make_customer(ours, base_fee="9.90")
-    version = contract.versions.get()
-    ContractVersion.everything.create(
-        operator=ours.operator,
-        contract=contract,
-        number=2,
-        valid_from=dt.date(2026, 10, 2),
-        tariff=version.tariff,
-        base_fee=Decimal("19.90"),
-    )
-    make_customer(ours, base_fee="5.00", starts_on=dt.date(2026, 10, 20), ends_on=dt.date(2026, 10, 21))
-    make_customer(ours, base_fee="7.00", starts_on=dt.date(2026, 11, 1))
-    [first, second] = finalised(ours)
-    assert (first.net, second.net) == (Decimal("9.90"), Decimal("5.00"))
-    assert second.lines.get().supplied_on == dt.date(2026, 10, 21)
-    assert finalised(ours) == []
-
-
-def test_the_base_fee_of_a_month_that_is_not_over_waits(ours):
-    today = dt.datetime.now(dt.UTC)
-    contract = make_customer(ours, base_fee="9.90")
-    make_cdr(ours, contract, "2.00", start=today - dt.timedelta(hours=2))
-    run = drafted(ours, period=today.date())
-    assert all(line.kind == "session" for line in InvoiceLine.everything.filter(invoice__run=run))
-
-
 def test_one_invoice_a_registration_and_one_a_currency(ours):
     contract = make_customer(ours)
     seller = ours.location.seller
@@ -169,6 +144,7 @@ def test_without_registration_a_draft_is_stopped_and_the_others_go_on(ours):
             "currency",
         ),
         (lambda ours, contract, cdr: doubt(ours, cdr), "review"),
+        (lambda ours, contract, cdr: doubt(ours, cdr, code="cdr_outdated", blocking=False), "review"),
     ],
 )
 def test_a_draft_is_stopped_and_says_why(ours, break_it, problem):
@@ -181,10 +157,37 @@ def test_a_draft_is_stopped_and_says_why(ours, break_it, problem):
     assert "%(" not in draft.problem_texts[0]
 
 
-def doubt(ours, cdr):
-    return ReviewItem.everything.create(
-        operator=ours.operator, station=ours.station, session=cdr.session, code="second_stop", key="x", opened_at=NOON
-    )
+def doubt(ours, cdr, code: str = "second_stop", **given) -> ReviewItem:
+    named = {"operator": ours.operator, "station": ours.station, "session": cdr.session}
+    return ReviewItem.everything.create(**named, code=code, key="x", opened_at=NOON, **given)
+
+
+def test_a_doubt_that_holds_nothing_back_stops_no_draft(ours):
+    doubt(ours, make_cdr(ours, make_customer(ours)), blocking=False)
+    [draft] = drafts(drafted(ours))
+    assert draft.state == "draft"
+
+
+def test_a_doubt_is_dated_by_the_clock_of_its_place(ours):
+    after_midnight = dt.datetime(2026, 10, 12, 22, 30, tzinfo=dt.UTC)  # half past twelve on the 13th in Berlin
+    doubt(ours, make_cdr(ours, make_customer(ours), start=after_midnight))
+    [draft] = drafts(drafted(ours))
+    assert draft.problems[0]["day"] == "2026-10-13"
+
+
+@pytest.mark.parametrize("change", [{"valid_to": NOON.date()}, {"valid_from": LATE.date()}, {"country": "AT"}])
+def test_a_registration_that_does_not_hold_for_a_line_any_more_stops_its_draft(ours, system, change):
+    contract = make_customer(ours)
+    make_cdrs(ours, contract, ["1.00", "2.00"], apart=LATE - NOON)
+    run = drafted(ours)
+    SellerRegistration.everything.update(**change)
+    services.finalise_run(actor=system, run=run, why="x")
+    services.continue_finalising(run_id=run.pk)
+    [draft] = drafts(run)
+    missing = LATE if "valid_to" in change else NOON
+    assert draft.problems == [
+        {"code": "no_registration", "seller": "Amber GmbH", "country": "DE", "day": missing.date().isoformat()}
+    ]
 
 
 def test_a_missing_vat_rate_is_an_error_and_not_zero(ours):
@@ -279,6 +282,10 @@ def test_a_long_run_is_handed_on_in_parts(ours, system, monkeypatch):
     assert (run.state, run.done, run.total) == (RunState.FINALISED, 3, 3)
 
 
+def test_a_task_with_more_time_has_more_and_is_over_before_it_is_given_to_another_worker():
+    assert settings.Q_CLUSTER["timeout"] < tasks.LONG_S < settings.Q_CLUSTER["retry"]
+
+
 def test_a_run_of_a_month_is_final_before_the_next_one_of_it(ours, system):
     make_customer(ours)
     drafted(ours)
@@ -297,6 +304,14 @@ def test_only_those_who_may_run_and_finalise(ours):
     for change in (services.draft_again, services.finalise_run):
         with pytest.raises(PermissionDenied):
             change(actor=nobody, run=run, why="x")
+
+
+def test_a_run_is_drafted_again_and_finalised_with_a_reason(ours, system):
+    make_customer(ours)
+    run = drafted(ours)
+    for change in (services.draft_again, services.finalise_run):
+        with pytest.raises(ValidationError, match="Say why"):
+            change(actor=system, run=run, why=" ")
 
 
 def test_a_session_that_is_still_open_is_not_billed(ours):

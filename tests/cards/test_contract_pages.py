@@ -6,17 +6,20 @@ import datetime as dt
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 
+from apps.accounts.models import Organisation
 from apps.accounts.permissions import Role
 from apps.accounts.selectors import operator_today
 from apps.cards import services
 from apps.cards.models import CardOrder, Token, TokenContract, TokenState
 from apps.contracts.models import Contract
-from tests.factories.accounts import MembershipFactory, UserFactory
+from apps.installations.services import change_imported
+from tests.factories.accounts import MembershipFactory, OrganisationFactory, UserFactory
 from tests.factories.cards import TokenFactory
-from tests.factories.contracts import create_contract, make_contract
+from tests.factories.contracts import bind_card, create_contract, make_contract
 from tests.factories.forms import filled_in
 
 pytestmark = pytest.mark.django_db
@@ -66,8 +69,40 @@ def test_a_card_is_bound_on_its_page_and_shows_its_history(desk, contract, card)
 
 def test_what_is_in_the_way_is_said_in_the_form(ours, desk, contract, card):
     desk.post(url_of(card, "bind"), wanted(contract))
-    page = desk.post(url_of(card, "bind"), wanted(create_contract(ours.operator), "2026-12-01")).content.decode()
+    other = create_contract(ours.operator, organisation=ours.fleet)
+    page = desk.post(url_of(card, "bind"), wanted(other, "2026-12-01")).content.decode()
     assert f"bound to contract {contract}" in page
+
+
+class TestWhoseItIs:
+    """A card follows its organisation; one that is on a contract cannot leave it behind."""
+
+    @pytest.fixture
+    def other(self, ours) -> Organisation:
+        return OrganisationFactory(operator=ours.operator, name="Alster Taxi")
+
+    def edit(self, desk: Client, card: Token, organisation: Organisation | None):
+        fields = {"uid": card.uid, "byte_order": "as_printed", "label": card.label, "type": "RFID"}
+        return desk.post(url_of(card), {**fields, "organisation": organisation.pk if organisation else ""})
+
+    @pytest.mark.parametrize("begins_in", [-30, 30])
+    def test_a_card_on_a_contract_keeps_its_organisation(self, desk, contract, card, other, begins_in):
+        bind_card(card, contract, operator_today(card.operator_id) + dt.timedelta(days=begins_in))
+        page = self.edit(desk, card, other)
+        [said] = page.context["adminform"].form.errors["organisation"]
+        assert said == f"The card belongs to Alster Taxi, contract {contract} to Amber Logistics."
+
+    def test_one_whose_contract_is_over_or_anybody_s_may_go(self, desk, contract, card, other, system):
+        bind_card(card, contract, dt.date(2025, 1, 1), dt.date(2025, 12, 31))
+        for owner in (other, None):
+            assert self.edit(desk, card, owner).status_code == 302
+            assert Token.objects.visible_to(system).get(pk=card.pk).organisation == owner
+
+    def test_a_file_does_not_move_it_either(self, ours, contract, card, other, system):
+        bind_card(card, contract)
+        card.organisation = other
+        with pytest.raises(ValidationError, match="belongs to Alster Taxi"):
+            change_imported(actor=system, row=card, values={"organisation": other}, before={"organisation": ours.fleet})
 
 
 def test_a_binding_is_ended(ours, desk, contract, card, system):
@@ -174,6 +209,15 @@ def test_the_list_finds_cards_without_a_contract(ours, desk, card):
     assert shown("") == {"Van 1", "Amber card"}
 
 
+def test_a_card_whose_contract_ended_has_none(ours, desk, card):
+    yesterday = operator_today(ours.operator.pk) - dt.timedelta(days=1)
+    ended = make_contract(ours, bind=False, ends_on=yesterday)
+    bind_card(card, ended)
+    [found] = desk.get("/cards/token/", {"bound": "no"}).context["cl"].result_list
+    assert (found.label, found.bound_today) == ("Van 1", [])
+    assert ">past<" in "".join(desk.get(url_of(card)).content.decode().split())
+
+
 def test_an_order_is_seen_sent_and_activated(ours, desk, system):
     [card] = services.order_tokens(
         actor=system, organisation=ours.fleet, cards=[{"label": "Van 7"}], address="Quay 7", why="new driver"
@@ -189,6 +233,17 @@ def test_an_order_is_seen_sent_and_activated(ours, desk, system):
     assert (card.uid, card.visual_number, card.state) == ("04998877", "NL-7", TokenState.SHIPPED)
     desk.post(url_of(card, "activate"), {"why": "it arrived"})
     assert Token.objects.visible_to(system).get(pk=card.pk).state == TokenState.ACTIVE
+
+
+def test_a_card_that_was_called_off_is_offered_to_be_sent(ours, desk, system):
+    [card] = services.order_tokens(
+        actor=system, organisation=ours.fleet, cards=[{"label": "Van 7"}], address="Quay 7", why="new driver"
+    )
+    services.block_token(actor=system, token=card, why="not needed any more")
+    page = desk.get(url_of(card)).content.decode()
+    assert (url_of(card, "ship") in page, url_of(card, "report_lost") in page) == (True, False)
+    desk.post(url_of(card, "ship"), {"uid": "04:99:88:77", "visual_number": "", "why": ""})
+    assert Token.objects.visible_to(system).get(pk=card.pk).state == TokenState.SHIPPED
 
 
 def test_an_ordered_card_is_edited_without_a_uid_and_an_active_one_is_not(ours, desk, system, card):

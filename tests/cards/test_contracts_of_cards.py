@@ -17,6 +17,7 @@ from apps.cards.models import Token, TokenContract
 from apps.contracts.models import Contract
 from apps.core import events
 from apps.core.actor import Actor, Kind
+from tests.factories.accounts import OrganisationFactory
 from tests.factories.cards import TokenFactory
 from tests.factories.cast import Tenant, make_tenant
 from tests.factories.contracts import create_contract, make_contract
@@ -73,7 +74,7 @@ def test_two_contracts_of_a_card_never_overlap(ours, system, contract, first, la
 def test_the_refusal_names_what_is_in_the_way(ours, system, contract):
     bind(system, ours.token, contract, 0)
     with pytest.raises(ValidationError, match=f"{contract.number}.* since Nov. 1, 2026, without an end"):
-        bind(system, ours.token, create_contract(ours.operator), 3, 4)
+        bind(system, ours.token, create_contract(ours.operator, organisation=ours.fleet), 3, 4)
 
 
 @pytest.mark.django_db
@@ -92,8 +93,26 @@ def test_a_card_is_bound_while_the_contract_runs(ours, system, given, text):
 
 
 @pytest.mark.django_db
+def test_an_organisation_s_card_is_on_a_contract_of_the_organisation(ours, system, contract):
+    other = OrganisationFactory(operator=ours.operator, name="Alster Taxi")
+    theirs = TokenFactory(operator=ours.operator, organisation=other, contract=False)
+    with pytest.raises(ValidationError, match=f"belongs to Alster Taxi, contract {contract.number} to {ours.fleet}"):
+        bind(system, theirs, contract, 0)
+    nobodys = create_contract(ours.operator)
+    with pytest.raises(ValidationError, match=f"{nobodys.account.party} with contract .* to no organisation"):
+        bind(system, theirs, nobodys, 0)
+    bind(system, theirs, create_contract(ours.operator, organisation=other), 0)
+
+
+@pytest.mark.django_db
+def test_a_card_without_organisation_is_on_any_contract(ours, system, contract):
+    for found in (contract, create_contract(ours.operator)):
+        bind(system, TokenFactory(operator=ours.operator, contract=False), found, 0)
+
+
+@pytest.mark.django_db
 def test_another_contract_takes_over_from_a_day_on(ours, system, contract):
-    other = create_contract(ours.operator)
+    other = create_contract(ours.operator, organisation=ours.fleet)
     bind(system, ours.token, contract, 0)
     bind(system, ours.token, other, 10, replacing=True)
     rows = TokenContract.objects.visible_to(system).filter(token=ours.token).order_by("valid_from")
@@ -220,7 +239,8 @@ class TestMany:
 
 def test_of_two_who_bind_a_card_at_once_one_is_refused(own_database):
     tenant = make_tenant("Amber")
-    contracts, system = [free(tenant), create_contract(tenant.operator)], Actor.system(tenant.operator)
+    system = Actor.system(tenant.operator)
+    contracts = [free(tenant), create_contract(tenant.operator, organisation=tenant.fleet)]
 
     def try_to_bind(contract: Contract) -> str:
         try:

@@ -65,6 +65,25 @@ def test_an_order_can_be_called_off_before_it_is_sent(ours, manager):
     assert card.state == TokenState.BLOCKED
 
 
+def test_an_order_that_was_called_off_is_sent_after_all(ours, manager, system):
+    [card] = order(manager, ours.fleet, {"label": "Van 1"})
+    services.block_token(actor=manager, token=card, why="not needed any more")
+    sent = services.ship_token(actor=system, token=card, uid="04A2B3C4")
+    assert sent.state == TokenState.SHIPPED
+    entry = AuditEntry.objects.visible_to(system).get(action="token.shipped")
+    assert entry.before == {"state": "blocked"}
+    services.block_token(actor=manager, token=sent, why="lorry sold")
+    with pytest.raises(ValidationError, match="Only a card that was ordered"):
+        services.ship_token(actor=system, token=sent, uid="04A2B3C5")
+
+
+def test_a_card_that_was_not_sent_yet_is_not_lost(ours, manager):
+    [card] = order(manager, ours.fleet, {"label": "Van 1"})
+    with pytest.raises(ValidationError, match="not sent yet"):
+        services.report_lost(actor=manager, token=card, why="where is it?")
+    assert Token.objects.visible_to(manager).get(pk=card.pk).state == TokenState.ORDERED
+
+
 def test_a_card_without_a_uid_cannot_be_active(ours, manager):
     [card] = order(manager, ours.fleet, {"label": "Van 1"})
     with pytest.raises(DatabaseError), transaction.atomic():

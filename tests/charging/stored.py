@@ -68,6 +68,9 @@ class Stored(Charger):
         found: ReviewItem = ReviewItem.objects.visible_to(self.actor).get(code=code)
         return found
 
+    def open_items(self, code: str) -> list[ReviewItem]:
+        return list(ReviewItem.objects.visible_to(self.actor).open().filter(code=code))
+
     def codes(self) -> list[str]:
         """The codes of the open review items, sorted."""
         return sorted(ReviewItem.objects.visible_to(self.actor).open().values_list("code", flat=True))

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 from decimal import Decimal
 
 import pytest
+from django.apps import apps as django_apps
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from apps.accounts.models import AuditEntry
+from apps.accounts.permissions import Role
 from apps.cards.models import TokenContract
 from apps.cards.services import assign_contract
 from apps.charging import services
-from apps.charging.models import Cdr, RatedItem, Settlement
-from apps.charging.services import CannotRepair, repair_item, settling
+from apps.charging.models import Cdr, RatedItem, Session, Settlement
+from apps.charging.services import CannotRepair, judging, repair_item
 from apps.contracts.models import ContractVersion
 from apps.core.actor import Actor, Kind
 from apps.installations.models import UnknownCardPolicy
 from apps.tariffs.models import TariffVersion, VatRate
 from tests.charging.stored import Stored
-from tests.factories.contracts import make_contract, published_version
+from tests.factories.accounts import MembershipFactory, OrganisationFactory, SellerFactory, UserFactory
+from tests.factories.contracts import bind_card, create_contract, make_contract, published_version
 from tests.factories.tasks import run_tasks
 from tests.tariffs.worlds import element
 from tests.tariffs.worlds import price as price_of
 
 pytestmark = pytest.mark.django_db
 DELAY = dt.timedelta(minutes=15)
+migration = importlib.import_module("apps.charging.migrations.0005_sellers_of_sessions")
 
 
 @pytest.fixture
@@ -73,6 +81,24 @@ def test_a_session_is_priced_fifteen_minutes_after_its_stop_was_received(charger
     assert (cdr.charging_s, cdr.parking_s) == (3600, 0)
     assert cdr.account == contract.account
     assert settle(charger, DELAY * 10) == 0
+
+
+def test_who_sold_the_power_when_the_session_began_sells_all_of_it(charger, ours, contract):
+    begun, before = charger.start(card=ours.token.uid), ours.location.seller
+    ours.location.seller = SellerFactory(operator=ours.operator)
+    ours.location.save()
+    charger.wait(minutes=60)
+    charger.stop(begun, meter=11_000)
+    run_tasks()
+    settle(charger)
+    assert cdrs(charger)[0].seller == before
+
+
+def test_a_session_of_before_gets_the_seller_of_its_place(charger, ours, contract):
+    begun = charge(charger, ours)
+    Session.objects.visible_to(charger.actor).update(seller=None)
+    migration.take_sellers_of_locations(django_apps, None)
+    assert charger.session(begun).seller == ours.location.seller
 
 
 def test_a_cdr_holds_its_evidence_and_says_how_its_price_came_about(charger, ours, contract):
@@ -126,6 +152,16 @@ def test_without_contract_authorize_says_invalid_and_what_happened_waits_for_one
     assert settlement(charger, begun) == ("priced", "")
 
 
+def test_a_session_is_not_billed_to_another_organisation_than_the_card_s_then(charger, ours, contract):
+    """A card that changed hands, and is bound for the days before as well."""
+    theirs = OrganisationFactory(operator=ours.operator)
+    TokenContract.everything.filter(token=ours.token).delete()
+    begun = charge(charger, ours)
+    bind_card(ours.token, create_contract(ours.operator, organisation=theirs))
+    settle(charger)
+    assert settlement(charger, begun) == ("held", "no_contract")
+
+
 def test_a_contract_that_ends_in_mid_session_prices_all_of_it(charger, ours, contract):
     day = charger.now.date()
     TokenContract.everything.filter(token=ours.token).update(valid_to=day)
@@ -144,6 +180,20 @@ def test_an_unknown_card_that_may_charge_free_gets_no_cdr(charger, ours, contrac
     settle(charger, DELAY * 10)
     assert settlement(charger, begun) == ("free", "")
     assert cdrs(charger) == []
+
+
+def test_a_session_is_held_since_its_reason_arose_however_often_it_is_looked_at(charger, ours, contract):
+    TokenContract.everything.filter(token=ours.token).delete()
+    begun = charge(charger, ours)
+    rows = Settlement.objects.visible_to(charger.actor).filter(session=charger.session(begun))
+    settle(charger)
+    first = rows.get().since
+    assert settle(charger, DELAY + dt.timedelta(hours=1)) == 1
+    assert rows.get().since == first
+    bind_card(ours.token, contract)
+    VatRate.everything.filter(operator=ours.operator).delete()
+    settle(charger, DELAY + dt.timedelta(hours=2))
+    assert (rows.get().reason, rows.get().since) == ("no_vat", first + dt.timedelta(hours=2))
 
 
 def test_an_open_doubt_holds_the_cdr_back_and_its_repair_releases_it(charger, ours, contract):
@@ -214,6 +264,17 @@ def test_terms_that_are_agreed_after_a_session_began_do_not_price_it(charger, ou
     assert cdrs(charger)[0].total == Decimal("4.90")
 
 
+def test_of_first_terms_that_were_put_right_at_once_the_later_written_price(charger, ours, contract):
+    dear = published_version(ours.operator, [element(price_of("ENERGY", "0.90"))])
+    first = contract.versions.get()
+    ContractVersion.everything.create(
+        operator=ours.operator, contract=contract, number=2, valid_from=first.valid_from, tariff=dear.tariff
+    )
+    charge(charger, ours)
+    settle(charger)
+    assert cdrs(charger)[0].total == Decimal("9.00")
+
+
 def test_a_void_session_has_no_cdr(charger, ours, contract):
     ours.token.state = "blocked"
     ours.token.save()
@@ -254,6 +315,31 @@ def test_a_later_end_changes_no_cdr_but_opens_the_way_to_correct_it(charger, sec
     assert charger.codes() == []
 
 
+def test_a_cdr_that_was_accepted_as_it_is_stays_so_until_its_session_changes_again(charger, second_end):
+    repair_item(item=charger.item("second_stop"), repair="attach_orphan_stop", actor=charger.actor)
+    repair_item(item=charger.item("cdr_outdated"), repair="accept_as_is", actor=charger.actor, why="our own")
+    assert charger.codes() == []
+    charger.wait(minutes=30)
+    charger.stop(second_end, meter=14_000)
+    [again] = charger.open_items("second_stop")
+    repair_item(item=again, repair="attach_orphan_stop", actor=charger.actor)
+    [newer] = charger.open_items("cdr_outdated")
+    assert newer.evidence["session_says"]["meter_stop_wh"] == 14_000
+
+
+def test_a_correction_is_sold_where_and_by_whom_the_wrong_one_was(ours, charger, second_end):
+    before = ours.location.seller
+    ours.location.seller = SellerFactory(operator=ours.operator)
+    ours.location.name, ours.location.country, ours.location.time_zone = "Moved", "NL", "America/New_York"
+    ours.location.save()
+    Session.objects.visible_to(charger.actor).update(seller=None)
+    repair_item(item=charger.item("second_stop"), repair="attach_orphan_stop", actor=charger.actor)
+    repair_item(item=charger.item("cdr_outdated"), repair="correct_cdr", actor=charger.actor, why="second end")
+    first, _credit, new = cdrs(charger)
+    assert (new.seller, new.country, new.place) == (before, "DE", first.place)
+    assert new.supplied_on == first.supplied_on
+
+
 def test_a_session_voided_after_its_cdr_is_credited_and_not_priced_again(charger, second_end):
     repair_item(item=charger.item("second_stop"), repair="void_session", actor=charger.actor, why="was a test")
     repair_item(item=charger.item("cdr_outdated"), repair="correct_cdr", actor=charger.actor, why="was a test")
@@ -282,6 +368,69 @@ def test_late_readings_are_stored_and_change_nothing(charger, ours, contract):
     assert len(cdrs(charger)) == 1
 
 
+class TestOneThatIsWrongItself:
+    """Its session is right, and its contract or its VAT rate was not."""
+
+    @pytest.fixture
+    def wrong(self, charger, ours, contract) -> Cdr:
+        charge(charger, ours)
+        settle(charger)
+        [cdr] = cdrs(charger)
+        return cdr
+
+    @pytest.fixture
+    def desk(self, ours) -> Client:
+        client = Client(headers={"host": settings.ADMIN_HOST})
+        client.force_login(ours.owner)
+        return client
+
+    def url(self, cdr: Cdr) -> str:
+        return reverse("admin:charging_cdr_correct", args=[cdr.pk])
+
+    def test_its_page_offers_to_correct_it_once(self, charger, ours, wrong, desk):
+        page = reverse("backoffice:session", args=[wrong.session_id])
+        assert self.url(wrong) in desk.get(page).content.decode()
+        TokenContract.everything.filter(token=ours.token).delete()
+        right = make_contract(ours)
+        VatRate.everything.filter(operator=ours.operator).update(percent=16)
+        answer = desk.post(self.url(wrong), {"why": "wrong contract"}, follow=True)
+        first, credit, new = cdrs(charger)
+        assert (credit.credits, credit.total, new.account) == (first, -first.total, right.account)
+        assert [item.vat_percent for item in new.items.all()] == [16]
+        assert AuditEntry.objects.visible_to(charger.actor).filter(action="cdr.credited", why="wrong contract").exists()
+        shown = answer.content.decode()
+        assert (self.url(first) in shown, self.url(credit) in shown, self.url(new) in shown) == (False, False, True)
+
+    def test_not_where_the_new_one_would_say_the_same(self, charger, wrong, desk):
+        page = desk.post(self.url(wrong), {"why": "just so"})
+        assert "would say the same" in page.content.decode()
+        assert cdrs(charger) == [wrong]
+        assert settlement(charger, wrong.session.transaction_id) == ("priced", "")
+
+    def test_a_cdr_without_a_contract_any_more_is_taken_back_and_its_session_waits(self, charger, ours, wrong, desk):
+        TokenContract.everything.filter(token=ours.token).delete()
+        desk.post(self.url(wrong), {"why": "not ours"})
+        assert [cdr.kind for cdr in cdrs(charger)] == ["cdr", "credit"]
+        assert settlement(charger, wrong.session.transaction_id) == ("held", "no_contract")
+
+    def test_a_doubt_about_it_is_settled_with_it(self, charger, ours, wrong):
+        charger.wait(minutes=30)
+        charger.stop(wrong.session.transaction_id, meter=13_000)
+        repair_item(item=charger.item("second_stop"), repair="attach_orphan_stop", actor=charger.actor)
+        services.replace_cdr(actor=charger.actor, cdr=wrong, why="second end")
+        assert (charger.codes(), cdrs(charger)[-1].energy_wh) == ([], 12_000)
+
+    def test_it_needs_the_right(self, ours, charger, wrong):
+        support = UserFactory()
+        MembershipFactory(operator=ours.operator, user=support, role=Role.SUPPORT)
+        client = Client(headers={"host": settings.ADMIN_HOST})
+        client.force_login(support)
+        assert client.post(self.url(wrong), {"why": "please"}).status_code == 403
+        page = client.get(reverse("backoffice:session", args=[wrong.session_id])).content.decode()
+        assert self.url(wrong) not in page
+        assert cdrs(charger) == [wrong]
+
+
 # --- many, and what was missed ----------------------------------------------------------------------------------------
 
 
@@ -296,14 +445,14 @@ def test_a_session_that_no_event_told_of_is_found(charger, ours, contract):
 
 def test_a_session_that_cannot_be_rated_holds_no_other_one_back(charger, ours, contract, monkeypatch):
     bad, good = charge(charger, ours, wh=1), charge(charger, ours)
-    real = settling.rate
+    real = judging.rate
 
     def rate(usage, *rest):
         if usage.meter_stop - usage.meter_start == 1:
             raise ZeroDivisionError
         return real(usage, *rest)
 
-    monkeypatch.setattr(settling, "rate", rate)
+    monkeypatch.setattr(judging, "rate", rate)
     settle(charger)
     assert (settlement(charger, bad), settlement(charger, good)) == (("held", "failed"), ("priced", ""))
 

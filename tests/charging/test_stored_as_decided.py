@@ -6,13 +6,13 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from apps.charging.models import Reading, ReviewItem, Session
 from apps.ocpp.clock import ClockWatch
 from tests.charging.stored import Stored
-from tests.charging.test_idempotence import anything, play
-from tests.charging.world import CARD, START, World
+from tests.charging.test_idempotence import anything, element, play
+from tests.charging.world import CARD, START, World, iso
 from tests.factories.cards import TokenFactory
 from tests.factories.installations import ConnectorFactory, EVSEFactory, StationFactory
 
@@ -81,6 +81,13 @@ def with_issued(payload: dict[str, Any], issued: list[int]) -> dict[str, Any]:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(anything)
+@example(
+    [
+        (2, ("MeterValues", {"connectorId": 2, "meterValue": [element("2099-01-01T00:00:00Z", 0)]})),
+        (2, ("StartTransaction", {"connectorId": 2, "idTag": "FFFFFFFF", "timestamp": iso(START), "meterStart": 6821})),
+        (2, ("MeterValues", {"connectorId": 2, "meterValue": [element("2099-01-01T00:00:00Z", 0)]})),
+    ]
+)
 def test_batches_leave_what_the_decisions_say(ours, messages):
     Session.objects.unscoped("sessions of the last example").filter(operator=ours.operator, state="active").update(
         state="void"

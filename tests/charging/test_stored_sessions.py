@@ -38,7 +38,7 @@ def test_a_session_is_stored_with_its_owners_figures_and_what_was_sent(charger, 
     session = charger.session(transaction)
     assert (session.station, session.connector, session.location) == (ours.station, ours.connector, ours.location)
     assert (session.token, session.organisation, session.holder) == (ours.token, ours.fleet, ours.driver)
-    assert session.host == ours.location.host
+    assert (session.host, session.seller) == (ours.location.host, ours.location.seller)
     assert (session.meter_start_wh, session.meter_start_sent, session.energy_wh) == (1000, "1000.0", 3000)
     assert (session.started_at, session.started_sent, session.ended_at) == (START, iso(START), ended)
     assert (session.stop_reason, session.stop_uid, session.state) == ("EVDisconnected", ours.token.uid, "ended")

@@ -92,6 +92,7 @@ class World(Charger):
                 operator_id=OPERATOR,
                 location_id=1,
                 host_id=None,
+                seller_id=1,
                 time_zone="Europe/Berlin",
                 connectors=connectors,
                 **values,

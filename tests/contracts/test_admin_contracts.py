@@ -11,13 +11,13 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.accounts.admin import RegistrationFormSet
-from apps.accounts.models import AuditEntry, SellerRegistration
+from apps.accounts.models import AuditEntry, Organisation, SellerRegistration
 from apps.accounts.permissions import Role
 from apps.accounts.selectors import operator_today
 from apps.contracts import services
 from apps.contracts.models import BillingAccount, Contract, Party
-from tests.factories.accounts import MembershipFactory, UserFactory
-from tests.factories.contracts import bind_card, make_contract, published_version
+from tests.factories.accounts import MembershipFactory, OrganisationFactory, UserFactory
+from tests.factories.contracts import bind_card, create_contract, make_contract, published_version
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +75,43 @@ def test_from_a_party_to_a_contract_with_its_first_terms(ours, system, desk, tar
     ]
 
 
+def test_whose_invoices_an_account_has_is_never_changed(ours, system, desk, tariff):
+    account, other = add_account(desk, system), services.create_party(actor=system, name="Alster Taxi")
+    url = reverse("admin:contracts_billingaccount_change", args=[account.pk])
+    address = {"name": "Elbe AG", "street": "Quay 8", "postal_code": "20457", "city": "Hamburg", "country": "DE"}
+    data = {"party": other.pk, "number": "K1", "email": "ap@elbe.example", "language": "de", **address}
+    assert desk.post(url, data).status_code == 302
+    changed = BillingAccount.objects.visible_to(system).get(pk=account.pk)
+    assert (changed.party, changed.number, changed.name) == (account.party, "K900", "Elbe AG")
+    [entry] = AuditEntry.objects.visible_to(system).filter(action="billingaccount.changed")
+    assert (entry.before["name"], entry.after["name"]) == ("Elbe Freight GmbH", "Elbe AG")
+    assert "party" not in entry.after
+
+
+class TestOrganisationOfAParty:
+    """Who sees its invoices in the portal: given once, and not once it has a contract."""
+
+    def give(self, desk: Client, system, party: Party, organisation: Organisation) -> Organisation | None:
+        data = {"name": party.name, "kind": "company", "organisation": organisation.pk}
+        data |= {"accounts-TOTAL_FORMS": 0, "accounts-INITIAL_FORMS": 0}
+        saved = desk.post(reverse("admin:contracts_party_change", args=[party.pk]), data)
+        assert saved.status_code == 302, saved.context["errors"]
+        found: Party = Party.objects.visible_to(system).get(pk=party.pk)
+        return found.organisation
+
+    def test_it_is_given_once(self, ours, desk, system):
+        party = add_account(desk, system).party
+        other = OrganisationFactory(operator=ours.operator)
+        assert self.give(desk, system, party, ours.fleet) == ours.fleet
+        [entry] = AuditEntry.objects.visible_to(system).filter(action="party.changed")
+        assert str(ours.fleet) in entry.after["organisation"]
+        assert self.give(desk, system, party, other) == ours.fleet
+
+    def test_a_party_with_a_contract_stays_without(self, ours, desk, system):
+        party = create_contract(ours.operator).account.party
+        assert self.give(desk, system, party, ours.fleet) is None
+
+
 def test_a_refusal_stands_beside_its_field(system, desk, ours):
     francs = published_version(ours.operator, currency="CHF").tariff
     page = desk.post("/contracts/contract/add/", contract_data(add_account(desk, system), francs))
@@ -123,6 +160,12 @@ def test_the_list_says_what_runs_on_which_tariff_with_how_many_cards(ours, desk,
     assert contract.number not in desk.get("/contracts/contract/", {"show": "future"}).content.decode()
     found = desk.get("/contracts/contract/", {"q": contract.number}).context["cl"].result_list[0]
     assert (found.cards_count, found.tariff_name) == (1, contract.versions.get().tariff.name)
+
+
+def test_no_card_is_on_a_contract_that_ended(ours, desk, today):
+    ended = make_contract(ours, ends_on=today - dt.timedelta(days=1))
+    found = desk.get("/contracts/contract/", {"q": ended.number}).context["cl"].result_list[0]
+    assert found.cards_count == 0
 
 
 def test_who_has_a_running_contract_is_not_archived(ours, desk, system):

@@ -84,7 +84,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
     return {
         **browser_type_launch_args,
         "executable_path": os.environ.get("CHROMIUM", "/usr/bin/chromium"),
-        "args": ["--no-sandbox", "--disable-dev-shm-usage"],
+        "args": ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
     }
 
 
@@ -94,7 +94,7 @@ def axe_clean() -> Callable[[Page], None]:
     axe = Axe()
 
     def check(page: Page) -> None:
-        results = axe.run(page, options={"runOnly": WCAG})
+        results = axe.run(page, options={"runOnly": WCAG, "resultTypes": ["violations"]})
         assert results.violations_count == 0, results.generate_report()
 
     return check

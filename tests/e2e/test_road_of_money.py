@@ -14,7 +14,6 @@ from apps.billing.models import Invoice
 from apps.cards.models import Token
 from apps.charging import services as charging
 from apps.charging.models import Session
-from apps.core.actor import Actor
 from apps.ocpp.simulator import PastClock
 from tests.e2e.desk import Desk, sign_in
 from tests.factories.billing import make_seller
@@ -64,7 +63,8 @@ def charge(desk: Desk, uid: str) -> Session:
     desk.street.do(charger.close())
     session: Session = live.wait_for(Session.objects.unscoped("test").filter(uid=uid, state="ended").first)
     run_tasks()
-    charging.settle_session(actor=Actor.system(desk.tenant.operator), session=session, now=timezone.now())
+    charging.await_settlement(session_ids=[session.pk], now=timezone.now(), patience=dt.timedelta())
+    charging.settle_due(now=timezone.now())
     return session
 
 

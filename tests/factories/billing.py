@@ -14,8 +14,10 @@ from apps.billing.models import BillingRun, Invoice
 from apps.charging.models import Cdr, Counter, RatedItem, Session, SessionState
 from apps.contracts.models import Contract
 from apps.core.actor import Actor
+from tests.factories.accounts import OrganisationFactory
 from tests.factories.cast import Tenant
 from tests.factories.contracts import LONG_AGO, make_contract
+from tests.factories.installations import LocationFactory, StationFactory
 
 MONTH = dt.date(2026, 10, 1)
 NOON = dt.datetime(2026, 10, 12, 10, 0, tzinfo=dt.UTC)
@@ -98,6 +100,14 @@ def make_cdrs(
     )
     RatedItem.everything.bulk_create(_item(cdr, percent, price) for cdr in cdrs)
     return cdrs
+
+
+def make_cdr_elsewhere(tenant: Tenant, contract: Contract, charger: str, **given) -> Cdr:
+    """The tenant's card charged at a site of another organisation, at a charger of this name."""
+    host = OrganisationFactory(operator=tenant.operator, name="Harbour")
+    place = LocationFactory(operator=tenant.operator, name="Harbour Quay", host=host, seller=tenant.location.seller)
+    station = StationFactory(operator=tenant.operator, location=place, name=charger)
+    return make_cdr(tenant, contract, location=place, station=station, place={"station": charger}, **given)
 
 
 def credit_of(cdr: Cdr, **given) -> Cdr:

@@ -40,6 +40,7 @@ def make_session(tenant: Tenant, **given) -> Session:
         station=station,
         location=station.location,
         host=station.location.host,
+        seller=station.location.seller,
         token=token,
         uid=token.uid if token else given.pop("uid", "04FFFF"),
         organisation=token.organisation if token else None,

@@ -52,6 +52,9 @@ WORDS: dict[str, Any] = {
 
 # JSON in which code reads more than words: what it holds beside the text.
 SHAPES: dict[str, Callable[[str], Any]] = {
+    "billing.Invoice.snapshot": lambda text: {
+        party: dict.fromkeys(("number", "name", "vat_id"), text) for party in ("buyer", "seller")
+    },
     "charging.Cdr.explanation": lambda text: [{"code": "card", "of": "", "found": text}],
     "charging.RatedItem.periods": lambda _text: [],
 }

@@ -6,10 +6,14 @@ import csv
 import io
 import re
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
 import time_machine
+from django.core.cache import cache
 from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.accounts.models import AuditEntry, Document
@@ -181,9 +185,83 @@ def test_the_first_page_tells_cost_and_what_is_held(ours, contract, client, who,
     settle(ended_session(ours, at(11, 4)), SettlementState.HELD, HoldReason.NO_CONTRACT)
     page = client.get("/", headers=HOST).text
     assert re.search(rf'Cost this month, {label}</span>\s*<span class="figure">{now}<', page)
-    assert f"+50 % · last month by this day: {before}" in page
+    assert f"of your own cards · +50 % · last month by this day: {before}" in page
     assert "1 session has no price yet" in page
     assert "/sessions/?price=held" in page
+
+
+@time_machine.travel(at(11, 20, 12))
+def test_cost_is_of_the_month_of_supply_as_the_report_has_it(ours, contract, manager):
+    """Begun before midnight at the place, ended after it: the day of the end counts, and its month."""
+    price(ended_session(ours, at(10, 31, 22, 30)), contract)
+    price(ended_session(ours, at(10, 20, 21, 30), energy_wh=90_000), contract)
+    price(ended_session(ours, at(9, 30, 21, 30), energy_wh=20_000), contract)
+    page = manager.get("/", headers=HOST).text
+    assert re.search(r'Cost this month, net</span>\s*<span class="figure">€4.90<', page)
+    assert "last month by this day: €9.80" in page
+    report = manager.get("/report/?month=2026-11", headers=HOST).text
+    assert re.search(r'Cost, net</span>\s*<span class="figure">€4.90<', report)
+
+
+@time_machine.travel(at(11, 20, 12), tick=False)
+def test_cost_says_whose_cards_it_is_of_to_those_who_see_others_at_their_places(ours, contract, client):
+    price(ended_session(ours, at(11, 3)), contract)
+    client.force_login(ours.manager)
+    assert "of your own cards" in client.get("/", headers=HOST).text
+    client.force_login(ours.owner)
+    page = client.get("/", headers={"host": "amber.localhost"}).text
+    assert "€4.90" in page
+    assert "of your own cards" not in page
+
+
+@pytest.mark.parametrize("who", ["manager", "driver"])
+@time_machine.travel(at(11, 20, 12), tick=False)
+def test_the_first_page_reads_the_prices_once_a_minute(ours, contract, client, who, monkeypatch):
+    client.force_login(getattr(ours, who))
+    price(ended_session(ours, at(11, 3)), contract)
+    first = _queries_of_prices(client)
+    assert first
+    assert not _queries_of_prices(client)
+    module = import_module("apps.portal.selectors.overview")  # its package has a function of that name
+    assert module.COSTS_KEPT_S == 60
+    cache.clear()
+    monkeypatch.setattr(module, "COSTS_KEPT_S", 0)  # Redis goes by its own clock
+    assert [_queries_of_prices(client), _queries_of_prices(client)] == [first, first]
+
+
+def _queries_of_prices(client) -> int:
+    with CaptureQueriesContext(connection) as context:
+        assert re.search("€(4.90|5.83)", client.get("/", headers=HOST).text)
+    return sum('FROM "charging_cdr"' in one["sql"] or "charging_rateditem" in one["sql"] for one in context)
+
+
+@time_machine.travel(at(11, 20, 12), tick=False)
+def test_what_is_kept_of_the_prices_is_nobody_else_s(ours, rival, contract, client):
+    """Manager, driver, another driver, a viewer and the operator ask one after the other, within the minute."""
+    price(ended_session(ours, at(11, 3)), contract)
+    pool = TokenFactory(operator=ours.operator, organisation=ours.fleet)
+    price(ended_session(ours, at(11, 4), token=pool), contract)
+    other = MembershipFactory(operator=ours.operator, role=Role.DRIVER, organisation=ours.fleet).user
+    asked = [(ours.manager, "€9.80"), (ours.driver, "€5.83"), (other, None), (viewer_of(ours), None)]
+    for user, cost in [*asked, *reversed(asked)]:
+        client.force_login(user)
+        told = re.search(
+            r'Cost this month, [^<]+</span>\s*<span class="figure">([^<]+)<', client.get("/", headers=HOST).text
+        )
+        assert (told and told[1]) == cost
+    client.force_login(rival.owner)
+    assert "€" not in client.get("/", headers={"host": rival.brand.host}).text
+
+
+@time_machine.travel(at(11, 20, 12), tick=False)
+def test_what_is_kept_of_the_prices_is_of_the_host_that_was_asked(ours, contract, client):
+    """A driver here, who only looks on elsewhere: with VAT where all that one is here is a driver."""
+    price(ended_session(ours, at(11, 3)), contract)
+    town = OrganisationFactory(operator=ours.operator, name="Town")
+    MembershipFactory(operator=ours.operator, role=Role.ORG_VIEWER, organisation=town, user=ours.driver)
+    client.force_login(ours.driver)
+    assert "€5.83" in client.get("/", headers=HOST).text
+    assert "€4.90" in client.get("/", headers={"host": "amber.localhost"}).text
 
 
 @pytest.mark.parametrize(
@@ -257,6 +335,7 @@ def test_cards_are_ordered(ours, manager):
         {"rows": "1", "count": "1", "address": "Quay 7", "holder_1": "00000000-0000-0000-0000-000000000000"},
         {"rows": "9999999999", "count": "x", "address": "Quay 7"},
         {"rows": "-1", "count": "²", "address": "Quay 7"},
+        {"rows": "9" * 5_000, "count": "-" + "9" * 5_000, "address": "Quay 7"},
         {},
     ],
 )
@@ -386,6 +465,18 @@ def test_a_cancelled_invoice_and_its_credit_note_name_each_other(ours, manager, 
     assert (rows[0]["Number"], rows[0]["Total"], rows[0]["Date"]) == ("DE-C2026-000001", "-25.34", "2026-11-01")
 
 
+def test_an_invoice_keeps_the_name_it_was_sent_to(manager, invoice):
+    account = invoice.account
+    sent_to, account.name = account.name, "Renamed since"
+    account.save()
+    page = manager.get("/invoices/", headers=HOST).text
+    assert sent_to in page
+    assert "Renamed since" not in page
+    [row] = lines_of(manager.get(f"/invoices/?q={sent_to}&export=csv", headers=HOST))
+    assert row["Addressee"] == sent_to
+    assert ">0 invoices<" in manager.get("/invoices/?q=renamed", headers=HOST).text
+
+
 # --- the report -------------------------------------------------------------------------------------------------------
 def test_the_report_s_page_has_chart_sums_and_rows(ours, contract, manager, invoice):
     settle(ended_session(ours, at(10, 6)), SettlementState.HELD, HoldReason.NO_CONTRACT)
@@ -415,6 +506,37 @@ def test_the_report_as_a_pdf_has_the_figures_of_the_page(manager, invoice):
     text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(response.content)).pages)
     for told in ("Consumption in October 2026", "33.25 kWh", "€16.29", "DE2026-000007", "Amber card", "Page 1 of"):
         assert told in text, told
+
+
+def test_the_report_of_an_invoice_leaves_nothing_unbilled_on_page_and_pdf(manager, invoice):
+    from pypdf import PdfReader
+
+    asked = f"/report/?invoice={invoice.public_id}"
+    assert "Not billed yet" not in manager.get(asked, headers=HOST).text
+    pdf = PdfReader(io.BytesIO(manager.get(f"{asked}&export=pdf", headers=HOST).content))
+    text = "".join(page.extract_text() for page in pdf.pages)
+    assert "Cost, net" in text
+    assert "Not billed yet" not in text
+
+
+def test_a_month_without_energy_is_no_month_without_sessions(ours, manager):
+    ended_session(ours, at(10, 5), energy_wh=0)
+    page = manager.get("/report/?month=2026-10", headers=HOST).text
+    assert "The sessions of this month took no energy." in page
+    assert "No session of your cards ended" not in page
+    assert "No session of your cards ended" in manager.get("/report/?month=2026-09", headers=HOST).text
+
+
+def test_what_is_free_waits_for_no_invoice(ours, contract, manager):
+    settle(ended_session(ours, at(10, 5)), SettlementState.FREE)
+    page = manager.get("/report/?month=2026-10", headers=HOST).text
+    assert "It is free of charge." in page
+    assert "On an invoice or free" in page
+    assert not re.search(r'Not billed yet</span>\s*<span class="figure">[^<]+</span>\s*<span', page)
+    assert '<br><span class="soft">It is free of charge.' not in page
+    ended_session(ours, at(10, 6))
+    page = manager.get("/report/?month=2026-10", headers=HOST).text
+    assert re.search(r'Not billed yet</span>\s*<span class="figure">[^<]+</span>\s*<span[^>]*>1 session<', page)
 
 
 def test_where_no_pdf_can_be_made_the_page_says_so(manager, invoice, monkeypatch):
@@ -485,5 +607,6 @@ def test_what_people_write_is_text(ours, contract, manager):
         assert "&lt;/script&gt;&lt;b&gt;{{7*7}}" in page, path
     ours.token.label = "=cmd()"
     ours.token.save()
-    [row] = lines_of(manager.get("/report/?month=2026-10&export=csv", headers=HOST))
+    price(ended_session(ours, at(10, 6)), contract)
+    _before, row = lines_of(manager.get("/report/?month=2026-10&export=csv", headers=HOST))
     assert row["Card"] == "'=cmd()"

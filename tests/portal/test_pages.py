@@ -9,13 +9,17 @@ import re
 import uuid
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.charging.models import SessionState
+from apps.core import tables
 from apps.core.actor import Actor
 from apps.core.csv import BOM
 from apps.installations.models import ConnectorState, StationState
 from apps.portal.selectors import months
+from apps.portal.views.pages import PER_PAGE
 from tests.factories.accounts import OrganisationFactory
 from tests.factories.cards import TokenFactory
 from tests.factories.cast import CANARY
@@ -303,3 +307,48 @@ def test_pages_carry_no_inline_code_and_a_strict_policy(manager, ours, path):
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert not re.search(r"\sstyle=|\son\w+=|<style|<script(?![^>]*\ssrc=)", page.text)
+
+
+@pytest.mark.parametrize(
+    "query", ["per_page=-3", "per_page=1000000", "page=-3", "page=99", f"page={'9' * 5000}", "page=x"]
+)
+@pytest.mark.parametrize("path", [*LISTS, "/cards/", "/people/", "/people/invitations/", "/invoices/", "/report/"])
+def test_a_page_of_a_list_is_as_long_as_we_say(manager, ours, path, query):
+    assert manager.get(f"{path}?{query}", headers=HOST).status_code == 200
+
+
+def test_the_url_does_not_say_how_long_a_page_is(manager, ours):
+    for number in range(30):
+        LocationFactory(operator=ours.operator, name=f"Depot {number}", host=ours.fleet)
+    page = manager.get("/locations/?per_page=1000000", headers=HOST)
+    assert "Page 1 of 2" in page.text
+    assert page.text.count('href="/locations/') - page.text.count('href="/locations/"') == PER_PAGE
+    assert "Page 2 of 2" in manager.get("/locations/?page=99", headers=HOST).text
+
+
+def test_a_list_that_is_longer_than_a_file_is_refused_whole(manager, ours, monkeypatch):
+    for _number in range(3):
+        make_session(ours)
+    monkeypatch.setattr(tables, "EXPORT_ROWS", 2)
+    refused = manager.get("/sessions/?state=active&export=csv", headers=HOST, follow=True)
+    assert refused.redirect_chain == [("/sessions/?state=active", 302)]
+    assert "This list has 3 rows; a file takes 2. Narrow it" in refused.text
+    monkeypatch.setattr(tables, "EXPORT_ROWS", 3)
+    saved = manager.get("/sessions/?export=csv", headers=HOST)
+    assert len(list(csv.reader(io.StringIO(b"".join(saved.streaming_content).decode())))) == 4
+
+
+@pytest.mark.parametrize("sort", ["", "state", "-state", "place"])
+def test_rows_that_are_equal_in_order_are_saved_once_each(manager, ours, monkeypatch, sort):
+    """A file is read in parts: without an order among equals, a part may repeat or leave out what another had."""
+    at = dt.datetime(2026, 11, 2, 12, tzinfo=UTC)
+    for number in range(6):
+        make_session(ours, state=SessionState.ENDED, started_at=at, ended_at=at, meter_stop_wh=2_000 + number)
+    monkeypatch.setattr(tables, "EXPORT_CHUNK", 2)
+    with CaptureQueriesContext(connection) as context:
+        saved = manager.get(f"/sessions/?export=csv&sort={sort}", headers=HOST)
+        rows = list(csv.DictReader(io.StringIO(b"".join(saved.streaming_content).decode())))
+    assert sorted(row["Energy (Wh)"] for row in rows) == [f"{1_000 + number}" for number in range(6)]
+    parts = [one["sql"] for one in context.captured_queries if re.search(r"LIMIT 2\b", one["sql"])]
+    assert len(parts) >= 3
+    assert all('"charging_session"."id"' in sql.rpartition("ORDER BY")[2] for sql in parts)

@@ -20,22 +20,23 @@ START = dt.datetime(2026, 11, 20, 9, 0, tzinfo=dt.UTC)
 
 
 def read(session, *minutes, power_w=11_040, soc_percent=64):
-    for number, minute in enumerate(minutes):
-        at = START + dt.timedelta(minutes=minute)
-        Reading.objects.create(
-            at=at,
+    Reading.objects.bulk_create(
+        Reading(
+            at=START + dt.timedelta(minutes=minute),
             station_id=session.station_id,
             connector_number=1,
             digest=number,
             operator_id=session.operator_id,
             session_id=session.pk,
-            received_at=at,
+            received_at=START + dt.timedelta(minutes=minute),
             generation=1,
             sequence=number,
             register_wh=1_000 + 1_500 * (number + 1),
             power_w=power_w,
             soc_percent=soc_percent,
         )
+        for number, minute in enumerate(minutes)
+    )
 
 
 @pytest.fixture
@@ -137,3 +138,34 @@ def test_without_readings_the_page_says_what_will_come(ours, page_of):
     assert "They come about once a minute" in page_of(make_session(ours)).text
     done = make_session(ours, state=SessionState.ENDED, ended_at=START)
     assert "sent no readings" in page_of(done).text
+
+
+@pytest.mark.parametrize("end", [3_720, None])
+def test_a_session_of_days_is_thinned_on_its_page_and_whole_in_its_file(ours, page_of, end):
+    """A reading a minute for 62 hours."""
+    ended = {"state": SessionState.ENDED, "ended_at": START + dt.timedelta(minutes=end)} if end else {}
+    session = make_session(ours, started_at=START, **ended)
+    read(session, *range(1, 3_720))
+    page = page_of(session).text
+    assert "3719 readings" in page
+    assert "Shown are 1860 of 3719, evenly spread." in page
+    assert "No readings for" not in page
+    assert page.count('class="curve-line"') == 1
+    assert "2026-11-22 23:59:00 CET" in page  # the last one, after 61 hours and 59 minutes
+    rows = lines_of(page_of(session, query="?export=csv"))[1:]
+    assert len(rows) == 3_719
+    assert rows[-1][0] == "2026-11-22T22:59:00+00:00"
+
+
+def test_a_gap_between_readings_that_are_not_shown_is_told(ours, page_of, monkeypatch):
+    monkeypatch.setattr("apps.portal.selectors.sessions.READINGS_SHOWN", 4)
+    session = make_session(ours, started_at=START, state=SessionState.ENDED, ended_at=START + dt.timedelta(minutes=100))
+    read(session, 10, 20, 30, 40, 75, 85, 90)
+    page = page_of(session).text
+    assert "7 readings" in page
+    assert page.count("No readings for") == 1
+    assert "No readings for 35\xa0minutes." in page
+
+
+def test_few_readings_are_all_shown(ended, page_of):
+    assert "evenly spread" not in page_of(ended).text

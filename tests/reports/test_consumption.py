@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from apps.accounts.permissions import Role
+from apps.billing.models import Invoice, InvoiceState, Problem
 from apps.charging.models import HoldReason, Session, SessionState, SettlementState
 from apps.reports.selectors import invoice_consumption, month_consumption, own_cards, totals_of
 from tests.factories.accounts import MembershipFactory, OrganisationFactory
@@ -69,6 +70,17 @@ def test_the_rows_of_one_invoice_sum_to_it(ours, contract, manager):
     assert report.totals.open_rows == 1
 
 
+def test_a_card_of_no_organisation_counts_on_the_invoice_that_bills_it(ours, contract, manager):
+    own = price(ended_session(ours, at(10, 2)), contract)
+    private = TokenFactory(operator=ours.operator, organisation=None, label="Pool of nobody")
+    other = price(ended_session(ours, at(10, 3), token=private), contract)
+    invoice = bill(contract, [own, other], number="DE2026-000001", month=10)
+    rows = invoice_consumption(manager, invoice).rows
+    assert nets(rows) == invoice.net == own.total + other.total
+    assert [row.session for row in rows] == [own.session.public_id, None]
+    assert [row.session for row in month_consumption(manager, OCTOBER).rows] == [own.session.public_id]
+
+
 def test_a_cancelled_invoice_and_its_credit_note_net_to_zero_and_the_row_says_so(ours, contract, manager):
     cdr = price(ended_session(ours, at(10, 5)), contract)
     invoice = bill(contract, [cdr], number="DE2026-000001", month=10, fee="5.00")
@@ -91,6 +103,40 @@ def test_a_draft_is_no_invoice_yet(ours, contract, manager):
     report = month_consumption(manager, OCTOBER)
     assert [row.why for row in report.rows] == ["It comes on the next invoice."]
     assert report.shares == []
+
+
+def test_a_draft_that_is_stopped_is_being_checked(ours, contract, manager):
+    cdr = price(ended_session(ours, at(10, 5)), contract)
+    draft = bill(contract, [cdr], number="", month=10, final=False)
+    Invoice.everything.filter(pk=draft.pk).update(state=InvoiceState.STOPPED, problem=Problem.NO_TAX_ID)
+    price(ended_session(ours, at(10, 6)), contract)
+    report = month_consumption(manager, OCTOBER)
+    assert [row.why for row in report.rows] == ["The invoice is being checked.", "It comes on the next invoice."]
+    assert report.totals.open_rows == 2
+
+
+def test_what_is_free_is_not_open(ours, contract, manager):
+    settle(ended_session(ours, at(10, 5)), SettlementState.FREE)
+    price(ended_session(ours, at(10, 5, 13)), contract, per_kwh="0")
+    price(ended_session(ours, at(10, 5, 16), energy_wh=4_000), contract)
+    report = month_consumption(manager, OCTOBER)
+    assert (report.totals.sessions, report.totals.open_rows, report.has_free) == (3, 1, True)
+    assert (report.bars[4].first, report.bars[4].second) == (20_000, 4_000)
+
+
+def test_a_later_name_is_no_name_of_what_was_before(ours, contract, manager):
+    price(ended_session(ours, at(10, 5)), contract)
+    for row, name in ((ours.token, "label"), (ours.station, "name"), (ours.location, "name"), (ours.driver, "name")):
+        setattr(row, name, f"New {name}")
+        row.save()
+    [row] = month_consumption(manager, OCTOBER).rows
+    assert (row.card, row.driver) == ("Amber card", "Amber driver")
+    assert (row.charger, row.place) == ("Amber Charger", "Amber Depot")
+    # A session without a price has none but today's; and a group is called what its newest row is.
+    ended_session(ours, at(10, 6), token=ours.token)
+    report = month_consumption(manager, OCTOBER)
+    assert [row.card for row in report.rows] == ["Amber card", "New label"]
+    assert [group.name for group in report.groups] == ["New label"]
 
 
 def test_what_was_taken_back_before_it_was_billed_is_left_out(ours, contract, manager):
@@ -212,7 +258,7 @@ def test_many_rows_need_no_more_queries(ours, contract, manager, django_assert_n
     bill(contract, cdrs[:20], number="DE2026-000001", month=10, fee="5.00")
     for day in range(1, 10):
         settle(ended_session(ours, at(10, day, 15)), SettlementState.HELD, HoldReason.NO_TARIFF)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         report = month_consumption(manager, OCTOBER)
     assert len(report.rows) == 34
 

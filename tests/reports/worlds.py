@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from django.test import RequestFactory
 from django.utils import timezone
@@ -77,7 +78,7 @@ def price(session: Session, contract: Contract, *, per_kwh: str = "0.49", versio
         contract_version=terms,
         tariff_version=terms.tariff.versions.get(),
         place={"name": session.location.name, "station": str(session.station)},
-        card={"label": session.token.label},
+        card={"label": session.token.label, "driver": session.holder.get_full_name() if session.holder else ""},
         started_at=session.started_at,
         ended_at=session.ended_at,
         energy_wh=energy,
@@ -92,7 +93,7 @@ def price(session: Session, contract: Contract, *, per_kwh: str = "0.49", versio
             {"code": "vat", "of": f"DE {session.ended_at:%Y-%m-%d}", "found": f"{percent} %"},
         ],
         country="DE",
-        supplied_on=session.ended_at.date(),
+        supplied_on=session.ended_at.astimezone(ZoneInfo(session.location.time_zone)).date(),
         currency=contract.currency,
         total=amount,
         engine="1",

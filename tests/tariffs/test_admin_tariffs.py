@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,16 +18,23 @@ from django.utils import timezone
 
 from apps.accounts.models import AuditEntry
 from apps.accounts.permissions import Role
+from apps.accounts.selectors import operator_today
+from apps.contracts.models import ContractVersion
 from apps.tariffs import services
 from apps.tariffs.elements import read
 from apps.tariffs.forms import ElementRows, initial_of
 from apps.tariffs.models import Tariff, TariffVersion
+from apps.tariffs.rating import RatingError
+from apps.tariffs.views import fault_of
 from tests.factories.accounts import MembershipFactory, UserFactory
-from tests.factories.contracts import published_version
+from tests.factories.contracts import make_contract, published_version
 from tests.factories.forms import filled_in
 from tests.tariffs.worlds import element, price
 
 pytestmark = pytest.mark.django_db
+
+
+EXAMPLE = {"start": "2026-11-23T10:00", "energy_kwh": "30", "charging_min": "90", "parking_min": "10080"}
 
 
 def desk_of(user) -> Client:
@@ -36,6 +46,11 @@ def desk_of(user) -> Client:
 @pytest.fixture
 def desk(ours) -> Client:
     return desk_of(ours.owner)
+
+
+@pytest.fixture
+def today(ours) -> dt.date:
+    return operator_today(ours.operator.pk)
 
 
 @pytest.fixture
@@ -62,6 +77,13 @@ def shown_in(page) -> dict:
 
 def edit(desk: Client, tariff: Tariff, data: dict):
     return desk.post(reverse("tariffs:edit", args=[tariff.pk]), data)
+
+
+def publish(desk: Client, tariff: Tariff, seen: str | None = None, **given):
+    """What the publisher's browser sends after it was shown the draft, or what it was shown before."""
+    url = reverse("tariffs:publish", args=[tariff.pk])
+    [shown] = filled_in(desk.get(url).content.decode())["seen"]
+    return desk.post(url, {"seen": seen or shown, "why": "x", **given})
 
 
 def draft_of(tariff: Tariff) -> TariffVersion:
@@ -95,9 +117,7 @@ def test_a_tariff_is_made_written_looked_at_and_published(ours, system, desk):
     assert "€0.59 per kWh" in page
     assert "<svg" in page
     today = timezone.now().date()
-    publishing = desk.post(
-        reverse("tariffs:publish", args=[tariff.pk]), {"valid_from": today.isoformat(), "why": "first prices"}
-    )
+    publishing = publish(desk, tariff, valid_from=today.isoformat(), why="first prices")
     assert publishing.status_code == 302
     version = TariffVersion.everything.get(tariff=tariff)
     assert (version.valid_from, version.published_by, version.fee_after_minutes) == (today, ours.owner, 3)
@@ -216,7 +236,8 @@ def test_a_tariff_without_a_price_that_always_holds_is_not_published(desk, tarif
     page = desk.get(url).content.decode()
     assert "needs a price that always holds" in page
     assert ">Publish</button>" not in page
-    refused = desk.post(url, {"valid_from": "2026-12-01", "why": "x"})
+    refused = publish(desk, tariff, valid_from="2026-12-01")
+    assert "needs a price that always holds" in str(refused.context["form"].non_field_errors())
     assert refused.status_code == 200
     assert draft_of(tariff)
 
@@ -231,7 +252,7 @@ def test_a_version_that_follows_another_begins_today_at_the_earliest(desk, ours)
     tariff = published_version(ours.operator).tariff
     edit(desk, tariff, rows({"energy_price": "0.4"}))
     yesterday = timezone.now().date() - dt.timedelta(days=2)
-    page = desk.post(reverse("tariffs:publish", args=[tariff.pk]), {"valid_from": yesterday.isoformat(), "why": "x"})
+    page = publish(desk, tariff, valid_from=yesterday.isoformat())
     assert "begins today at the earliest" in str(page.context["form"].errors["valid_from"])
 
 
@@ -249,6 +270,118 @@ def test_it_is_renamed_and_archived(desk, tariff, system):
     page = desk.get(reverse("tariffs:tariff", args=[tariff.pk])).content.decode()
     assert "Archived on" in page
     assert reverse("tariffs:edit", args=[tariff.pk]) not in page
+
+
+def on_contract(tenant, tariff: Tariff, *, valid_from: dt.date, contract=None, **given):
+    """A contract, or another version of it, by which the tariff holds."""
+    contract = contract or make_contract(tenant, bind=False, **given)
+    number = contract.versions.count() + 1
+    ContractVersion.everything.create(
+        operator=tenant.operator, contract=contract, number=number, valid_from=valid_from, tariff=tariff
+    )
+    return contract
+
+
+def shown_contracts(desk: Client, tariff: Tariff) -> tuple[int, int]:
+    """How many contracts the list of tariffs counts, and how many its link shows."""
+    page = desk.get("/tariffs/tariff/?q=Depot").content.decode()
+    url, count = re.search(rf'<a href="([^"]+tariff_key={tariff.pk})">(\d+)</a>', page).groups()
+    found = desk.get(unescape(url))
+    assert found.status_code == 200
+    return int(count), found.context["cl"].result_count
+
+
+def test_the_list_counts_the_contracts_that_have_the_tariff_today_and_leads_to_them(ours, rival, desk, tariff, today):
+    assert shown_contracts(desk, tariff) == (0, 0)
+    early, other = today - dt.timedelta(days=40), published_version(ours.operator).tariff
+    on_contract(ours, tariff, valid_from=early)
+    on_contract(ours, tariff, valid_from=today + dt.timedelta(days=1))
+    on_contract(ours, tariff, valid_from=early, ends_on=today - dt.timedelta(days=1))
+    left = on_contract(ours, tariff, valid_from=early)
+    on_contract(ours, other, valid_from=today, contract=left)
+    corrected = on_contract(ours, tariff, valid_from=early)
+    on_contract(ours, other, valid_from=early, contract=corrected)
+    leaves = on_contract(ours, tariff, valid_from=early)
+    on_contract(ours, other, valid_from=today + dt.timedelta(days=1), contract=leaves)
+    make_contract(rival)
+    assert shown_contracts(desk, tariff) == (2, 2)
+
+
+@pytest.mark.parametrize("days", [-40, 0, 40])
+def test_a_tariff_that_a_contract_has_or_will_have_is_not_archived(ours, desk, tariff, today, days):
+    contract = on_contract(ours, tariff, valid_from=today + dt.timedelta(days=days))
+    url = reverse("admin:tariffs_tariff_archive", args=[tariff.pk])
+    assert "1 contract has this tariff." in desk.post(url, {"why": "no longer sold"}).content.decode()
+    tariff.refresh_from_db()
+    assert tariff.archived_at is None
+    other = published_version(ours.operator).tariff
+    on_contract(ours, other, valid_from=max(today, today + dt.timedelta(days=days)), contract=contract)
+    assert desk.post(url, {"why": "no longer sold"}).status_code == 302
+    tariff.refresh_from_db()
+    assert tariff.archived_at is not None
+
+
+def test_an_archived_tariff_takes_no_prices(ours, desk, system, tariff, today):
+    edit(desk, tariff, rows({"energy_price": "0.4"}))
+    draft = draft_of(tariff)
+    desk.post(reverse("admin:tariffs_tariff_archive", args=[tariff.pk]), {"why": "no longer sold"})
+    for name in ("edit", "publish"):
+        url = reverse(f"tariffs:{name}", args=[tariff.pk])
+        told = "The tariff is archived. Restore it first."
+        assert told in desk.get(url, follow=True).content.decode()
+        assert told in desk.post(url, {"why": "x"}, follow=True).content.decode()
+    with pytest.raises(ValidationError):
+        services.save_draft(actor=system, tariff=tariff, elements=[element(price("ENERGY", "0.5"))])
+    with pytest.raises(ValidationError):
+        services.publish_version(actor=system, version=draft, valid_from=today, today=today, why="x")
+    assert draft_of(tariff).elements[0]["price_components"][0]["price"] == "0.4"
+
+
+@pytest.mark.parametrize("change", [rows({"energy_price": "4.00"}), rows({"energy_price": "0.4"}, fee="3")])
+def test_what_somebody_else_wrote_since_is_not_published_unseen(desk, tariff, today, change):
+    edit(desk, tariff, rows({"energy_price": "0.4"}))
+    [seen] = filled_in(desk.get(reverse("tariffs:publish", args=[tariff.pk])).content.decode())["seen"]
+    edit(desk, tariff, change)
+    refused = publish(desk, tariff, seen, valid_from=today.isoformat())
+    assert "Somebody changed the draft since you looked at it." in refused.content.decode()
+    [shown_now] = filled_in(refused.content.decode())["seen"]
+    assert draft_of(tariff)
+    assert publish(desk, tariff, shown_now, valid_from=today.isoformat()).status_code == 302
+
+
+def test_a_draft_is_not_published_by_a_form_that_does_not_say_what_was_seen(desk, tariff, today):
+    edit(desk, tariff, rows({"energy_price": "0.4"}))
+    desk.post(reverse("tariffs:publish", args=[tariff.pk]), {"valid_from": today.isoformat(), "why": "x"})
+    assert draft_of(tariff)
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00", "1999-12-31T23:59", "2100-01-01T00:00", "9999-12-31T23:00"])
+def test_an_example_at_the_end_of_the_calendar_is_refused(desk, tariff, system, ours, start):
+    services.save_draft(actor=system, tariff=tariff, elements=[element(price("ENERGY", "0.49"))])
+    page = desk.get(reverse("tariffs:tariff", args=[tariff.pk]), {**EXAMPLE, "place": ours.location.pk, "start": start})
+    assert page.status_code == 200
+    assert "start" in page.context["example_form"].errors
+    assert page.context["example"] is None
+
+
+def test_an_example_without_a_vat_rate_names_the_class_that_lacks_one(desk, tariff, system, ours):
+    elements = [element(price("ENERGY", "0.49"), price("FLAT", "1", vat_class="reduced"))]
+    services.save_draft(actor=system, tariff=tariff, elements=elements)
+    page = desk.get(reverse("tariffs:tariff", args=[tariff.pk]), {**EXAMPLE, "place": ours.location.pk})
+    assert page.context["example"].fault == "There is no VAT rate of the class “reduced” in DE on that day."
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("meter", "the meter at its end is below that at its start"), ("time", "ends before it begins")]
+)
+def test_each_fault_of_an_example_has_its_sentence(code, told):
+    assert told in fault_of(RatingError(code, "for the log"), "DE")
+
+
+@pytest.mark.parametrize("total", ["9" * 5_000, "9" * 4_300, "-5", "x", "²", "99999999"])
+def test_a_row_more_than_any_number_of_rows(desk, tariff, total):
+    page = edit(desk, tariff, {**rows({"energy_price": "0.4"}, add="1"), "rows-TOTAL_FORMS": total})
+    assert page.status_code == 200
 
 
 def test_prices_that_cannot_be_read_do_not_take_the_page_with_them(desk, tariff):

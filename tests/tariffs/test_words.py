@@ -10,7 +10,7 @@ import pytest
 from django.utils import translation
 
 from apps.tariffs.week import weeks_of
-from apps.tariffs.words import days_words, duration_words, sentences_of
+from apps.tariffs.words import days_words, duration_words, lines_of, notes_of
 from tests.tariffs.worlds import element, price, terms
 
 OFFICE = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY"]
@@ -22,6 +22,13 @@ TARIFF = terms(
     element(price("ENERGY", "0.49"), price("FLAT", "0.5", vat_class="reduced")),
     fee_after_s=180,
 )
+
+
+def sentences_of(terms) -> list[str]:
+    """The whole tariff, a sentence for each dimension and each note."""
+    lines = lines_of(terms)
+    told = ["; ".join(f"{case.when} {case.price}".strip() for case in line.cases) for line in lines]
+    return [*(f"{line.title}: {cases}." for line, cases in zip(lines, told, strict=True)), *notes_of(terms)]
 
 
 def test_a_tariff_in_words():

@@ -56,31 +56,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Brand',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('host', models.CharField(max_length=253, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$', 'A host name in lower case, without port.')], verbose_name='host')),
-                ('name', models.CharField(max_length=80, verbose_name='name')),
-                ('logo_light', models.FileField(blank=True, upload_to='brands/', verbose_name='logo on light')),
-                ('logo_dark', models.FileField(blank=True, upload_to='brands/', verbose_name='logo on dark')),
-                ('accent_light', models.CharField(default='#1d4ed8', max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'Write the colour as #rrggbb, in lower case.')], verbose_name='accent on light')),
-                ('accent_dark', models.CharField(default='#93b4ff', max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'Write the colour as #rrggbb, in lower case.')], verbose_name='accent on dark')),
-                ('email_name', models.CharField(blank=True, max_length=80, verbose_name="e-mail sender's name")),
-                ('email_from', models.EmailField(blank=True, max_length=254, verbose_name="e-mail sender's address")),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-            ],
-            options={
-                'verbose_name': 'brand',
-                'verbose_name_plural': 'brands',
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.CreateModel(
             name='Organisation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -94,6 +69,33 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'organisation',
                 'verbose_name_plural': 'organisations',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='organisation_name_once', violation_error_message='There is an organisation of this name already.')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Brand',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
+                ('host', models.CharField(max_length=253, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$', 'A host name in lower case, without port.')], verbose_name='host')),
+                ('name', models.CharField(max_length=80, verbose_name='name')),
+                ('logo_light', models.FileField(blank=True, upload_to='brands/', verbose_name='logo on light')),
+                ('logo_dark', models.FileField(blank=True, upload_to='brands/', verbose_name='logo on dark')),
+                ('accent_light', models.CharField(default='#1d4ed8', max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'Write the colour as #rrggbb, in lower case.')], verbose_name='accent on light')),
+                ('accent_dark', models.CharField(default='#93b4ff', max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'Write the colour as #rrggbb, in lower case.')], verbose_name='accent on dark')),
+                ('email_name', models.CharField(blank=True, max_length=80, verbose_name="e-mail sender's name")),
+                ('email_from', models.EmailField(blank=True, max_length=254, verbose_name="e-mail sender's address")),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('organisation', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='brands', to='accounts.organisation', verbose_name='organisation')),
+            ],
+            options={
+                'verbose_name': 'brand',
+                'verbose_name_plural': 'brands',
                 'abstract': False,
                 'default_manager_name': 'everything',
             },
@@ -118,6 +120,7 @@ class Migration(migrations.Migration):
                 'permissions': [('invite_membership', 'Can invite people')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('user', 'organisation', 'role'), name='membership_organisation_once'), models.UniqueConstraint(condition=models.Q(('ended_at', None), ('organisation', None)), fields=('user', 'operator', 'role'), name='membership_operator_once'), models.CheckConstraint(condition=models.Q(models.Q(('organisation', None), ('role__in', ['finance', 'operations', 'owner', 'support', 'technician', 'viewer'])), models.Q(('organisation__isnull', False), ('role__in', ['org_driver', 'org_finance', 'org_manager', 'org_viewer'])), _connector='OR'), name='membership_role_fits')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -149,11 +152,6 @@ class Migration(migrations.Migration):
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddField(
-            model_name='brand',
-            name='organisation',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='brands', to='accounts.organisation', verbose_name='organisation'),
         ),
         migrations.CreateModel(
             name='ApiKey',
@@ -201,6 +199,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'sellers',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('archived_at', None), ('is_default', True)), fields=('operator',), name='seller_one_default')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -231,25 +230,5 @@ class Migration(migrations.Migration):
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name='organisation',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='organisation_name_once', violation_error_message='There is an organisation of this name already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('user', 'organisation', 'role'), name='membership_organisation_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None), ('organisation', None)), fields=('user', 'operator', 'role'), name='membership_operator_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('organisation', None), ('role__in', ['finance', 'operations', 'owner', 'support', 'technician', 'viewer'])), models.Q(('organisation__isnull', False), ('role__in', ['org_driver', 'org_finance', 'org_manager', 'org_viewer'])), _connector='OR'), name='membership_role_fits'),
-        ),
-        migrations.AddConstraint(
-            model_name='seller',
-            constraint=models.UniqueConstraint(condition=models.Q(('archived_at', None), ('is_default', True)), fields=('operator',), name='seller_one_default'),
         ),
     ]

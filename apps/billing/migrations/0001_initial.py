@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                 'permissions': [('run_billingrun', 'Can start billing runs'), ('finalise_billingrun', 'Can finalise runs')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('operator', 'period', 'number'), name='billing_run_once'), models.CheckConstraint(condition=models.Q(('state__in', ['drafting', 'drafted', 'finalising', 'finalised'])), name='billing_run_state')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -87,6 +88,8 @@ class Migration(migrations.Migration):
                 'permissions': [('cancel_invoice', 'Can cancel invoices'), ('deliver_invoice', 'Can send invoices again')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(fields=['operator', '-issue_date'], name='invoice_operator'), models.Index(fields=['account', '-issue_date'], name='invoice_account'), models.Index(condition=models.Q(('state', 'stopped')), fields=['operator', 'created_at'], name='invoice_stopped')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('kind', 'invoice'), ('registration__isnull', False)), fields=('run', 'account', 'seller', 'country', 'registration', 'currency'), name='invoice_once_a_run'), models.UniqueConstraint(condition=models.Q(('kind', 'invoice'), ('registration', None)), fields=('run', 'account', 'seller', 'country', 'currency'), name='invoice_unregistered_once_a_run'), models.UniqueConstraint(condition=models.Q(('number', ''), _negated=True), fields=('operator', 'number'), name='invoice_number_once'), models.CheckConstraint(condition=models.Q(('kind__in', ['invoice', 'credit_note'])), name='invoice_kind'), models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'stopped', 'final'])), name='invoice_state'), models.CheckConstraint(condition=models.Q(('problem__in', ['no_registration', 'no_tax_id', 'no_seller_address', 'no_vat_rate', 'currency', 'review', 'negative', ''])), name='invoice_problem'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'stopped'), _negated=True), models.Q(('problem', ''), _negated=True), _connector='OR'), name='invoice_stopped_by'), models.CheckConstraint(condition=models.Q(('kind', 'invoice'), ('cancels__isnull', False), _connector='XOR'), name='invoice_cancels'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'final'), _negated=True), models.Q(('finalised_at__isnull', False), ('issue_date__isnull', False), ('registration__isnull', False), models.Q(('number', ''), _negated=True)), _connector='OR'), name='invoice_final_whole')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -157,6 +160,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'invoice lines',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('invoice', 'position'), name='invoice_line_position'), models.UniqueConstraint(condition=models.Q(('cdr__isnull', False)), fields=('invoice', 'cdr', 'vat_class'), name='invoice_line_once'), models.CheckConstraint(condition=models.Q(('kind__in', ['session', 'base_fee'])), name='invoice_line_kind'), models.CheckConstraint(condition=models.Q(('unit__in', ['kwh', 'session', 'month'])), name='invoice_line_unit'), models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='invoice_line_vat_class'), models.CheckConstraint(condition=models.Q(models.Q(('cdr__isnull', False), ('kind', 'session')), models.Q(('contract__isnull', False), ('kind', 'base_fee')), _connector='OR'), name='invoice_line_of')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -176,6 +180,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'billed items',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('released_at', None)), fields=('item',), name='billed_item_once')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -196,6 +201,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'billed fees',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('released_at', None)), fields=('contract', 'month'), name='billed_fee_once')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -217,107 +223,12 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'number series',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('registration', 'kind', 'year'), name='invoice_series_once'), models.CheckConstraint(condition=models.Q(('kind__in', ['invoice', 'credit_note'])), name='invoice_series_kind')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
         ),
-        migrations.AddConstraint(
-            model_name='billingrun',
-            constraint=models.UniqueConstraint(fields=('operator', 'period', 'number'), name='billing_run_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='billingrun',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['drafting', 'drafted', 'finalising', 'finalised'])), name='billing_run_state'),
-        ),
-        migrations.AddIndex(
-            model_name='invoice',
-            index=models.Index(fields=['operator', '-issue_date'], name='invoice_operator'),
-        ),
-        migrations.AddIndex(
-            model_name='invoice',
-            index=models.Index(fields=['account', '-issue_date'], name='invoice_account'),
-        ),
-        migrations.AddIndex(
-            model_name='invoice',
-            index=models.Index(condition=models.Q(('state', 'stopped')), fields=['operator', 'created_at'], name='invoice_stopped'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'invoice'), ('registration__isnull', False)), fields=('run', 'account', 'seller', 'country', 'registration', 'currency'), name='invoice_once_a_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'invoice'), ('registration', None)), fields=('run', 'account', 'seller', 'country', 'currency'), name='invoice_unregistered_once_a_run'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.UniqueConstraint(condition=models.Q(('number', ''), _negated=True), fields=('operator', 'number'), name='invoice_number_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['invoice', 'credit_note'])), name='invoice_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'stopped', 'final'])), name='invoice_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('problem__in', ['no_registration', 'no_tax_id', 'no_seller_address', 'no_vat_rate', 'currency', 'review', 'negative', ''])), name='invoice_problem'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'stopped'), _negated=True), models.Q(('problem', ''), _negated=True), _connector='OR'), name='invoice_stopped_by'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'invoice'), ('cancels__isnull', False), _connector='XOR'), name='invoice_cancels'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'final'), _negated=True), models.Q(('finalised_at__isnull', False), ('issue_date__isnull', False), ('registration__isnull', False), models.Q(('number', ''), _negated=True)), _connector='OR'), name='invoice_final_whole'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.UniqueConstraint(fields=('invoice', 'position'), name='invoice_line_position'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.UniqueConstraint(condition=models.Q(('cdr__isnull', False)), fields=('invoice', 'cdr', 'vat_class'), name='invoice_line_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['session', 'base_fee'])), name='invoice_line_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.CheckConstraint(condition=models.Q(('unit__in', ['kwh', 'session', 'month'])), name='invoice_line_unit'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='invoice_line_vat_class'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceline',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('cdr__isnull', False), ('kind', 'session')), models.Q(('contract__isnull', False), ('kind', 'base_fee')), _connector='OR'), name='invoice_line_of'),
-        ),
-        migrations.AddConstraint(
-            model_name='billeditem',
-            constraint=models.UniqueConstraint(condition=models.Q(('released_at', None)), fields=('item',), name='billed_item_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='billedfee',
-            constraint=models.UniqueConstraint(condition=models.Q(('released_at', None)), fields=('contract', 'month'), name='billed_fee_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceseries',
-            constraint=models.UniqueConstraint(fields=('registration', 'kind', 'year'), name='invoice_series_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='invoiceseries',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['invoice', 'credit_note'])), name='invoice_series_kind'),
-        ),
-        Immutable("invoice", since="finalised_at"),
-        Immutable("invoiceline", since="finalised_at"),
+        Immutable(model_name="invoice", since="finalised_at"),
+        Immutable(model_name="invoiceline", since="finalised_at"),
     ]

@@ -18,6 +18,7 @@ from apps.billing.events import INVOICE_READY
 from apps.billing.models import Delivery, Invoice, InvoiceFile, InvoiceLine
 from apps.core.actor import Actor
 from apps.core.events import publish
+from apps.core.guards import require_reason
 from apps.notifications.models import Mail, MailState
 from apps.notifications.services import queue_mail, resend_mail
 
@@ -36,6 +37,8 @@ def render_invoice(*, invoice_id: int) -> InvoiceFile | None:
     actor = Actor.system(invoice.operator_id, why="billing run")
     known: InvoiceFile | None = InvoiceFile.objects.visible_to(actor).filter(invoice=invoice).first()
     if known is not None:
+        if not Delivery.objects.visible_to(actor).filter(invoice=invoice).exists():
+            publish(INVOICE_READY, invoice_id=invoice.pk)  # its task was lost
         return known
     if pdf.why_unavailable():
         publish(INVOICE_READY, invoice_id=invoice.pk)
@@ -103,10 +106,11 @@ def deliver_invoice(*, invoice_id: int) -> Delivery:
 def deliver_again(*, actor: Actor, invoice: Invoice, why: str) -> Delivery:
     """Send the e-mail once more: the refused one as it is, or a new one where it had left or the address changed.
 
-    Raises PermissionDenied, and ValidationError while one is on its way.
+    Raises PermissionDenied, and ValidationError without a reason or while one is on its way.
     """
     if not actor.can("billing.deliver_invoice"):
         raise PermissionDenied("billing.deliver_invoice")
+    require_reason(why)
     rows = Invoice.objects.visible_to(actor).final()
     with transaction.atomic():
         rows.select_for_update(no_key=True).get(pk=invoice.pk)
@@ -117,9 +121,9 @@ def deliver_again(*, actor: Actor, invoice: Invoice, why: str) -> Delivery:
         last: Delivery | None = deliveries.order_by("-pk").first()
         if last is not None and last.mail.state == MailState.QUEUED:
             raise ValidationError(_("The e-mail is on its way. Wait for what becomes of it."))
-        record_audit(actor=actor, action="invoice.delivered_again", target=invoice, why=why)
+        record_audit(actor=actor, action="invoice.delivered_again", target=invoice, why=why.strip())
         if last is not None and _can_go_again(last.mail, invoice):
-            resend_mail(actor=actor, mail=last.mail, why=why)
+            resend_mail(actor=actor, mail=last.mail, why=why.strip())
             last.refresh_from_db()
             return last
         return _send(actor, invoice, deliveries.count() + 1)
@@ -135,7 +139,7 @@ def _send(actor: Actor, invoice: Invoice, attempt: int) -> Delivery:
     brand = selectors.brand_of(actor, account)
     mail = queue_mail(
         key=f"invoice.{invoice.public_id}.{attempt}",
-        kind="invoice",
+        kind=selectors.MAIL_KIND,
         operator=invoice.operator,
         recipient=account.email,
         language=account.language,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from apps.charging import services
 from apps.charging.admin.sessions import PeriodFilter
 from apps.charging.models import Cdr, Settlement, SettlementState
-from apps.core.admin import ReadOnlyAdmin, RelatedFilter, display
+from apps.core.admin import ReadOnlyAdmin, ReasonForm, RelatedFilter, display, reason_action
 from apps.core.templatetags.parts import at_place, kwh, money, status_chip
 
 _TONES = {"waiting": "Preparing", "held": "SuspendedEV", "priced": "Available", "free": "Available", "void": "ended"}
@@ -37,11 +39,26 @@ class CdrAdmin(ReadOnlyAdmin):
     search_fields = ("public_id", "account__name", "account__number", "token__uid", "token__label")
     search_help_text = _("Account, card or id")
     ordering = ("-ended_at", "-pk")
+    actions_detail = ("correct",)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         """It is a part of its session's page, beside the readings that it comes from."""
         cdr = self.get_object(request, object_id)
         return redirect(f"{reverse('backoffice:session', args=[cdr.session_id])}#cdr-{cdr.pk}")
+
+    @reason_action(
+        description=_("Correct the CDR"),
+        permission="charging.correct_cdr",
+        consequence=_(
+            "A credit takes the CDR back, and a new one is priced by the contract, tariff and VAT rate that its day "
+            "has now. Both are billed."
+        ),
+        applies=lambda cdr: cdr.stands,
+        icon="published_with_changes",
+    )
+    def correct(self, request: HttpRequest, cdr: Cdr, form: ReasonForm) -> None:
+        services.replace_cdr(actor=request.actor, cdr=cdr, why=form.cleaned_data["why"])
+        self.message_user(request, gettext("The CDR is corrected."), messages.SUCCESS)
 
     @display(description=_("began"), ordering="started_at")
     def began(self, cdr: Cdr) -> str:

@@ -70,13 +70,14 @@ def keep_readings(
         figures = meter.read(element)
         digest = meter.digest(element, dated=possible)
         notes = figures.notes
-        if not possible:
-            key = message.station_id, connector, digest
-            if key in facts.undated:
-                continue
-            decision.undated.append(key)
-            notes = f"{notes} bad_time".strip()[: meter.MAX_NOTES]
         mine = session is not None and (named or at >= session.started_at - BEFORE_START)
+        if not possible:
+            if mine and session is not None:
+                key = session.id, connector, digest
+                if key in facts.undated:
+                    continue
+                decision.undated.append(key)
+            notes = f"{notes} bad_time".strip()[: meter.MAX_NOTES]
         decision.readings.append(
             ReadingRow(
                 at,

@@ -88,6 +88,7 @@ def _new_session(
         meter_start_wh=None,
         location_id=station.location_id,
         host_id=station.host_id,
+        seller_id=station.seller_id,
         start_offset_s=station.clock_offset_s,
     )
 

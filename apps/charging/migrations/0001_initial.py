@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             name='Session',
             fields=[
                 ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('id', models.BigIntegerField(default=apps.charging.models.new_session_id, editable=False, primary_key=True, serialize=False)),
+                ('id', models.BigIntegerField(default=apps.charging.models.sessions.new_session_id, editable=False, primary_key=True, serialize=False)),
                 ('connector_number', models.PositiveIntegerField(verbose_name='connector number')),
                 ('uid', models.CharField(blank=True, max_length=40, verbose_name='UID')),
                 ('protocol', models.CharField(default='ocpp1.6', max_length=10, verbose_name='protocol')),
@@ -78,6 +78,8 @@ class Migration(migrations.Migration):
                 'permissions': [('repair_session', 'Can repair sessions')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(fields=['operator', '-started_at'], name='session_operator'), models.Index(fields=['station', '-started_at'], name='session_station'), models.Index(condition=models.Q(('state__in', ['active', 'awaiting'])), fields=['station', 'connector_number'], name='session_open'), models.Index(fields=['organisation', '-started_at'], name='session_organisation'), models.Index(fields=['host', '-started_at'], name='session_host'), models.Index(fields=['token', '-started_at'], name='session_token')],
+                'constraints': [models.UniqueConstraint(fields=('station', 'start_key'), name='session_start_once'), models.CheckConstraint(condition=models.Q(('state__in', ['active', 'awaiting', 'ended', 'void'])), name='session_state'), models.CheckConstraint(condition=models.Q(('transaction_id', None), models.Q(('transaction_id__gte', 1), ('transaction_id__lte', 2147483647)), _connector='OR'), name='session_transaction_id')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -138,6 +140,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'review items',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['operator', 'opened_at'], name='review_item_open')],
+                'constraints': [models.UniqueConstraint(fields=('station', 'key'), name='review_item_once'), models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('session', 'code'), name='review_item_open_once'), models.CheckConstraint(condition=models.Q(('code__in', ['unknown_card', 'refused_card', 'clock_offset', 'bad_time', 'meter_backwards', 'meter_jump', 'meter_changed', 'no_stop', 'orphan_stop', 'maybe_same_start', 'second_stop', 'stub', 'quarantine', 'failed', 'replaced'])), name='review_item_code'), models.CheckConstraint(condition=models.Q(('state__in', ['open', 'resolved'])), name='review_item_state')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -193,61 +197,5 @@ class Migration(migrations.Migration):
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(fields=['operator', '-started_at'], name='session_operator'),
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(fields=['station', '-started_at'], name='session_station'),
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(condition=models.Q(('state__in', ['active', 'awaiting'])), fields=['station', 'connector_number'], name='session_open'),
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(fields=['organisation', '-started_at'], name='session_organisation'),
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(fields=['host', '-started_at'], name='session_host'),
-        ),
-        migrations.AddIndex(
-            model_name='session',
-            index=models.Index(fields=['token', '-started_at'], name='session_token'),
-        ),
-        migrations.AddConstraint(
-            model_name='session',
-            constraint=models.UniqueConstraint(fields=('station', 'start_key'), name='session_start_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='session',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['active', 'awaiting', 'ended', 'void'])), name='session_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='session',
-            constraint=models.CheckConstraint(condition=models.Q(('transaction_id', None), models.Q(('transaction_id__gte', 1), ('transaction_id__lte', 2147483647)), _connector='OR'), name='session_transaction_id'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['operator', 'opened_at'], name='review_item_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(fields=('station', 'key'), name='review_item_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('session', 'code'), name='review_item_open_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('code__in', ['unknown_card', 'refused_card', 'clock_offset', 'bad_time', 'meter_backwards', 'meter_jump', 'meter_changed', 'no_stop', 'orphan_stop', 'maybe_same_start', 'second_stop', 'stub', 'quarantine', 'failed', 'replaced'])), name='review_item_code'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'resolved'])), name='review_item_state'),
         ),
     ]

@@ -47,6 +47,19 @@ class Migration(migrations.Migration):
                 ('total', models.DecimalField(decimal_places=2, max_digits=14, verbose_name='total, net')),
                 ('engine', models.CharField(max_length=10, verbose_name='rating engine')),
                 ('created_at', models.DateTimeField(verbose_name='created at')),
+                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='contracts.billingaccount', verbose_name='billing account')),
+                ('contract_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='contracts.contractversion', verbose_name='contract')),
+                ('credits', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='credit', to='charging.cdr', verbose_name='takes back')),
+                ('holder', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='driver')),
+                ('host', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.organisation', verbose_name='host')),
+                ('location', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='installations.location', verbose_name='location')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('organisation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.organisation', verbose_name='organisation')),
+                ('seller', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.seller', verbose_name='seller')),
+                ('session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='charging.session', verbose_name='session')),
+                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='installations.chargingstation', verbose_name='charger')),
+                ('tariff_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tariffs.tariffversion', verbose_name='tariff')),
+                ('token', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='cards.token', verbose_name='card')),
             ],
             options={
                 'verbose_name': 'CDR',
@@ -54,6 +67,8 @@ class Migration(migrations.Migration):
                 'permissions': [('correct_cdr', 'Can correct CDRs')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(fields=['operator', '-ended_at'], name='cdr_operator'), models.Index(fields=['account', 'ended_at'], name='cdr_account'), models.Index(fields=['organisation', '-ended_at'], name='cdr_organisation')],
+                'constraints': [models.UniqueConstraint(fields=('session', 'version', 'kind'), name='cdr_once'), models.CheckConstraint(condition=models.Q(('kind__in', ['cdr', 'credit'])), name='cdr_kind'), models.CheckConstraint(condition=models.Q(('kind', 'credit'), ('credits', None), _connector='XOR'), name='cdr_credit_of_one'), models.CheckConstraint(condition=models.Q(('energy_wh__gte', 0)), name='cdr_energy')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -71,12 +86,15 @@ class Migration(migrations.Migration):
                 ('exact', models.DecimalField(decimal_places=6, max_digits=18, verbose_name='exact amount')),
                 ('amount', models.DecimalField(decimal_places=2, max_digits=14, verbose_name='amount, net')),
                 ('periods', models.JSONField(default=list, verbose_name='periods')),
+                ('cdr', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='charging.cdr', verbose_name='CDR')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
             ],
             options={
                 'verbose_name': 'rated item',
                 'verbose_name_plural': 'rated items',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('cdr', 'dimension', 'vat_class'), name='rated_item_once'), models.CheckConstraint(condition=models.Q(('dimension__in', ['ENERGY', 'TIME', 'PARKING_TIME', 'FLAT'])), name='rated_item_dimension'), models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='rated_item_vat_class')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -90,12 +108,15 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, choices=[('review', 'Something about this session is checked first.'), ('no_card', 'The card is not known, so nobody can be billed.'), ('no_contract', 'No contract covers the card on the day of the session.'), ('no_tariff', "The contract's tariff has no prices for the day of the session."), ('no_vat', 'There is no VAT rate for the country and the day.'), ('no_meter', 'The meter at the start or the end is not known.'), ('impossible', "The session's figures contradict each other."), ('failed', 'The price could not be worked out. Your operator looks into it.')], max_length=20, verbose_name='reason')),
                 ('since', models.DateTimeField(verbose_name='since')),
                 ('due_at', models.DateTimeField(null=True, verbose_name='due at')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
             ],
             options={
                 'verbose_name': 'settlement',
                 'verbose_name_plural': 'settlements',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='settlement_due'), models.Index(condition=models.Q(('state', 'held')), fields=['operator', 'since'], name='settlement_held')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'held', 'priced', 'free', 'void'])), name='settlement_state'), models.CheckConstraint(condition=models.Q(('reason__in', ['review', 'no_card', 'no_contract', 'no_tariff', 'no_vat', 'no_meter', 'impossible', 'failed', ''])), name='settlement_reason'), models.CheckConstraint(condition=models.Q(('state', 'held'), ('reason', ''), _connector='XOR'), name='settlement_held_has_reason')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -126,146 +147,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='reviewitem',
             constraint=models.CheckConstraint(condition=models.Q(('code__in', ['unknown_card', 'refused_card', 'clock_offset', 'bad_time', 'meter_backwards', 'meter_jump', 'meter_changed', 'no_stop', 'orphan_stop', 'maybe_same_start', 'second_stop', 'stub', 'quarantine', 'failed', 'replaced', 'cdr_outdated'])), name='review_item_code'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='account',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='contracts.billingaccount', verbose_name='billing account'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='contract_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='contracts.contractversion', verbose_name='contract'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='credits',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='credit', to='charging.cdr', verbose_name='takes back'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='holder',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='driver'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='host',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.organisation', verbose_name='host'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='location',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='installations.location', verbose_name='location'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='operator',
-            field=models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='organisation',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.organisation', verbose_name='organisation'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='seller',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.seller', verbose_name='seller'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='session',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='charging.session', verbose_name='session'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='station',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='installations.chargingstation', verbose_name='charger'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='tariff_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tariffs.tariffversion', verbose_name='tariff'),
-        ),
-        migrations.AddField(
-            model_name='cdr',
-            name='token',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='cdrs', to='cards.token', verbose_name='card'),
-        ),
-        migrations.AddField(
-            model_name='rateditem',
-            name='cdr',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='charging.cdr', verbose_name='CDR'),
-        ),
-        migrations.AddField(
-            model_name='rateditem',
-            name='operator',
-            field=models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator'),
-        ),
-        migrations.AddField(
-            model_name='settlement',
-            name='operator',
-            field=models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator'),
-        ),
-        migrations.AddIndex(
-            model_name='cdr',
-            index=models.Index(fields=['operator', '-ended_at'], name='cdr_operator'),
-        ),
-        migrations.AddIndex(
-            model_name='cdr',
-            index=models.Index(fields=['account', 'ended_at'], name='cdr_account'),
-        ),
-        migrations.AddIndex(
-            model_name='cdr',
-            index=models.Index(fields=['organisation', '-ended_at'], name='cdr_organisation'),
-        ),
-        migrations.AddConstraint(
-            model_name='cdr',
-            constraint=models.UniqueConstraint(fields=('session', 'version', 'kind'), name='cdr_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='cdr',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['cdr', 'credit'])), name='cdr_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='cdr',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'credit'), ('credits', None), _connector='XOR'), name='cdr_credit_of_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='cdr',
-            constraint=models.CheckConstraint(condition=models.Q(('energy_wh__gte', 0)), name='cdr_energy'),
-        ),
-        migrations.AddConstraint(
-            model_name='rateditem',
-            constraint=models.UniqueConstraint(fields=('cdr', 'dimension', 'vat_class'), name='rated_item_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='rateditem',
-            constraint=models.CheckConstraint(condition=models.Q(('dimension__in', ['ENERGY', 'TIME', 'PARKING_TIME', 'FLAT'])), name='rated_item_dimension'),
-        ),
-        migrations.AddConstraint(
-            model_name='rateditem',
-            constraint=models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='rated_item_vat_class'),
-        ),
-        migrations.AddIndex(
-            model_name='settlement',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='settlement_due'),
-        ),
-        migrations.AddIndex(
-            model_name='settlement',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['operator', 'since'], name='settlement_held'),
-        ),
-        migrations.AddConstraint(
-            model_name='settlement',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'held', 'priced', 'free', 'void'])), name='settlement_state'),
-        ),
-        migrations.AddConstraint(
-            model_name='settlement',
-            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['review', 'no_card', 'no_contract', 'no_tariff', 'no_vat', 'no_meter', 'impossible', 'failed', ''])), name='settlement_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='settlement',
-            constraint=models.CheckConstraint(condition=models.Q(('state', 'held'), ('reason', ''), _connector='XOR'), name='settlement_held_has_reason'),
         ),
         Immutable(model_name="cdr"),
         Immutable(model_name="rateditem"),

@@ -152,6 +152,11 @@ class Cdr(PublicIdModel, TenantModel):
             models.Index(fields=["organisation", "-ended_at"], name="cdr_organisation"),
         ]
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is a CDR that no credit took back."""
+        return self.kind == CdrKind.CDR and not hasattr(self, "credit")
+
     def __str__(self) -> str:
         return f"{self.place.get('name', '')} {self.started_at:%Y-%m-%d %H:%M}".strip()
 

@@ -7,7 +7,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from apps.accounts.models import Organisation, User
+from apps.accounts.models import Organisation, Seller, User
 from apps.cards.models import Token
 from apps.charging.querysets import OfSessionQuerySet, ReadingQuerySet, ReviewItemQuerySet, SessionQuerySet
 from apps.core.models import PublicIdModel, TenantModel, known
@@ -133,6 +133,10 @@ class Session(PublicIdModel, TenantModel):
     )
     host = models.ForeignKey(
         Organisation, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("host")
+    )
+    # Who sold the power there when it began, whoever does now. Nothing is looked up by it.
+    seller = models.ForeignKey(
+        Seller, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, verbose_name=_("seller")
     )
     token = models.ForeignKey(
         Token, on_delete=models.PROTECT, null=True, related_name="sessions", verbose_name=_("card")

@@ -1,4 +1,4 @@
-"""Changes to sessions: repairs of doubtful ones (`repairs`), and their way to a CDR (`settling`)."""
+"""Changes to sessions: repairs of doubtful ones (`repairs`), and their way to a CDR (`settling`, by `judging`)."""
 
 from apps.charging.services.repairs import (
     REPAIRS,
@@ -13,6 +13,7 @@ from apps.charging.services.repairs import (
     merge_duplicates,
     open_no_stop_items,
     repair_item,
+    replace_cdr,
     set_start_meter,
     settle_waiting_items,
     shift_times,
@@ -23,7 +24,6 @@ from apps.charging.services.settling import (
     find_unsettled,
     look_again,
     settle_due,
-    settle_session,
     standing_cdr,
 )
 
@@ -43,9 +43,9 @@ __all__ = [
     "merge_duplicates",
     "open_no_stop_items",
     "repair_item",
+    "replace_cdr",
     "set_start_meter",
     "settle_due",
-    "settle_session",
     "settle_waiting_items",
     "shift_times",
     "standing_cdr",

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.services import record_audit
 from apps.charging import decisions, events, store
 from apps.charging.facts import Ended, Facts, Message, Moment
-from apps.charging.models import Reading, ReviewCode, ReviewItem, ReviewState, Session, SessionLive, SessionState
+from apps.charging.models import Cdr, Reading, ReviewCode, ReviewItem, ReviewState, Session, SessionLive, SessionState
 from apps.charging.services import settling
 from apps.core.actor import Actor
 from apps.core.events import publish
@@ -188,6 +188,26 @@ def correct_cdr(*, item: ReviewItem, actor: Actor, why: str) -> ReviewItem:
     with _case(item, actor, why, "correct_cdr") as case:
         settling.correct_cdr(actor=actor, session=case.its_session, why=why, now=case.now)
         return case.item
+
+
+def replace_cdr(*, actor: Actor, cdr: Cdr, why: str) -> None:
+    """Take back a CDR whose session nobody doubts, and price the session by the contract, tariff and VAT rate that
+    its day has now. Raises CannotRepair where it was taken back already, or the new one would say the same."""
+    outdated = ReviewItem.objects.visible_to(actor).open().filter(session=cdr.session_id, code=ReviewCode.CDR_OUTDATED)
+    if (item := outdated.first()) is not None:
+        correct_cdr(item=item, actor=actor, why=why)
+        return
+    if not why.strip():
+        raise CannotRepair({"why": _("Say why the CDR is corrected.")})
+    with transaction.atomic():
+        session = _lock_sessions(actor, cdr.session_id)[cdr.session_id]
+        standing = settling.standing_cdr(actor, session)
+        if standing != cdr:
+            raise CannotRepair(_("This CDR was taken back already."))
+        settling.correct_cdr(actor=actor, session=session, why=why, now=dt.datetime.now(dt.UTC))
+        new = settling.standing_cdr(actor, session)
+        if new is not None and settling.says_the_same(new, cdr):
+            raise CannotRepair(_("The new CDR would say the same. Put contract, tariff or VAT rate right first."))
 
 
 def await_vanished_sessions(*, now: dt.datetime) -> int:

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
+import json
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -23,13 +19,10 @@ from django.db import transaction
 from django.db.models import Q
 
 from apps.accounts.services import record_audit
-from apps.cards.selectors import PriceBook, PricePath
 from apps.charging.models import (
     Cdr,
     CdrKind,
-    HoldReason,
     RatedItem,
-    Reading,
     ReviewCode,
     ReviewItem,
     Session,
@@ -37,17 +30,13 @@ from apps.charging.models import (
     Settlement,
     SettlementState,
 )
-from apps.core import money
+from apps.charging.services.judging import Chunk, Judgement, rated_items
 from apps.core.actor import Actor
-from apps.installations.models import StatusInterval
-from apps.tariffs.rating import ENGINE, Item, Period, Rating, RatingError, Usage, rate
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 50  # sessions a transaction: it stays far below the 200 ms that others may have to wait
 AGAIN = dt.timedelta(hours=1)
-LOOK_BACK = dt.timedelta(days=1)  # for the status that a connector had when its session began
 _CDR_FIGURES = ("started_at", "ended_at", "meter_start_wh", "meter_stop_wh")
+_CDR_TERMS = ("account_id", "contract_version_id", "tariff_version_id", "currency")
 
 
 def await_settlement(*, session_ids: Collection[int], now: dt.datetime, patience: dt.timedelta | None = None) -> None:
@@ -96,18 +85,6 @@ def settle_due(*, now: dt.datetime) -> int:
     return done
 
 
-def settle_session(*, actor: Actor, session: Session, now: dt.datetime) -> Settlement:
-    """Price one session now, before its time is up. Raises PermissionDenied."""
-    if not actor.can("charging.repair_session"):
-        raise PermissionDenied
-    rows = Settlement.objects.visible_to(actor)
-    with transaction.atomic():
-        list(Session.objects.visible_to(actor).select_for_update(no_key=True).filter(pk=session.pk))
-        _settle([session.pk], now)
-    found: Settlement = rows.get(pk=session.pk)
-    return found
-
-
 def correct_cdr(*, actor: Actor, session: Session, why: str, now: dt.datetime) -> Cdr | None:
     """Take the session's CDR back by a credit, and price what the session says now. Returns the credit, or None where
     there is no CDR to correct. The caller holds the session's lock. Raises PermissionDenied."""
@@ -127,6 +104,11 @@ def correct_cdr(*, actor: Actor, session: Session, why: str, now: dt.datetime) -
     )
     _settle([session.pk], now)
     return credit
+
+
+def says_the_same(one: Cdr, other: Cdr) -> bool:
+    """Whether two CDRs of a session bill the same to the same."""
+    return _billed(one) == _billed(other)
 
 
 def standing_cdr(actor: Actor, session: Session) -> Cdr | None:
@@ -170,7 +152,7 @@ def _settle(session_ids: Sequence[int], now: dt.datetime) -> int:
     sessions = (
         Session.objects.unscoped("locked, grouped by operator below")
         .filter(pk__in=session_ids)
-        .select_related("location__seller", "station", "connector", "token", "holder", "organisation")
+        .select_related("location", "station", "connector", "token", "holder", "organisation", "settlement")
         .order_by("operator_id", "pk")
     )
     for operator_id, group in groupby(sessions, key=lambda session: session.operator_id):
@@ -185,7 +167,7 @@ def _settle_of_operator(operator_id: int, sessions: Sequence[Session], now: dt.d
     cdrs = [chunk.cdr(session, verdict, now) for session, verdict in priced]
     Cdr.objects.bulk_create(cdrs)
     RatedItem.objects.bulk_create(
-        item for cdr, (_session, verdict) in zip(cdrs, priced, strict=True) for item in _rated_items(cdr, verdict)
+        item for cdr, (_session, verdict) in zip(cdrs, priced, strict=True) for item in rated_items(cdr, verdict)
     )
     Settlement.objects.bulk_create(
         (_settlement(session, verdict, now) for session, verdict in zip(sessions, verdicts, strict=True)),
@@ -195,258 +177,26 @@ def _settle_of_operator(operator_id: int, sessions: Sequence[Session], now: dt.d
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What becomes of a session: a state with the reason of a hold, and its price where it has one."""
-
-    state: str
-    reason: str = ""
-    path: PricePath | None = None
-    usage: Usage | None = None
-    rating: Rating | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some sessions of one operator, with all that decides on them."""
-
-    book: PriceBook
-    doubtful: frozenset[int]
-    priced: Mapping[int, bool]  # session id → whether its last CDR stands
-    versions: Mapping[int, int]
-    readings: Mapping[int, list[tuple[dt.datetime, int]]]
-    statuses: Mapping[int, list[tuple[dt.datetime, str]]]
-
-    @classmethod
-    def load(cls, actor: Actor, sessions: Sequence[Session]) -> Chunk:
-        ids = [session.pk for session in sessions]
-        doubts = ReviewItem.objects.visible_to(actor).open().filter(session__in=ids, blocking=True)
-        cdrs = Cdr.objects.visible_to(actor).filter(session__in=ids, kind=CdrKind.CDR).order_by("version")
-        known = list(cdrs.values_list("session_id", "version", "credit"))
-        readings: dict[int, list[tuple[dt.datetime, int]]] = defaultdict(list)
-        rows = Reading.objects.visible_to(actor).filter(session_id__in=ids, register_wh__isnull=False)
-        for session_id, at, register in rows.order_by("at").values_list("session_id", "at", "register_wh"):
-            readings[session_id].append((at, register))
-        return cls(
-            book=PriceBook(
-                actor,
-                {session.token_id for session in sessions if session.token_id is not None},
-                {session.location.country for session in sessions},
-            ),
-            doubtful=frozenset(doubts.values_list("session_id", flat=True)),
-            priced={session_id: credit is None for session_id, _version, credit in known},
-            versions={session_id: version for session_id, version, _credit in known},
-            readings=readings,
-            statuses=_statuses(actor, sessions),
-        )
-
-    def judge(self, session: Session) -> Judgement:
-        if self.priced.get(session.pk):
-            return Judgement(SettlementState.PRICED)
-        if session.state == SessionState.VOID:
-            return Judgement(SettlementState.VOID)
-        if session.state != SessionState.ENDED or session.ended_at is None:
-            return Judgement(SettlementState.WAITING)
-        if session.pk in self.doubtful:
-            return _held(HoldReason.REVIEW)
-        if session.free_by_policy:
-            return Judgement(SettlementState.FREE)
-        if session.meter_start_wh is None or session.meter_stop_wh is None:
-            return _held(HoldReason.NO_METER)
-        return self._price(session, session.ended_at, session.meter_start_wh, session.meter_stop_wh)
-
-    def _price(self, session: Session, ended_at: dt.datetime, meter_start: int, meter_stop: int) -> Judgement:
-        path = self.book.path(session.token, session.location, session.started_at, ended_at)
-        if path.missing or path.tariff_version is None:
-            return _held(HoldReason(path.missing))
-        usage = Usage(
-            started_at=session.started_at,
-            ended_at=ended_at,
-            meter_start=meter_start,
-            meter_stop=meter_stop,
-            zone=session.location.time_zone,
-            readings=self.readings.get(session.pk, ()),
-            statuses=self.statuses.get(session.pk, ()),
-        )
-        try:
-            rating = rate(usage, path.tariff_version.terms, path.vat_rates)
-        except RatingError as error:
-            return _held(HoldReason.NO_VAT if error.code == "vat" else HoldReason.IMPOSSIBLE)
-        except Exception:  # our own fault on one session must not hold the others back
-            logger.exception("session %s could not be rated", session.pk)
-            return _held(HoldReason.FAILED)
-        return Judgement(SettlementState.PRICED, path=path, usage=usage, rating=rating)
-
-    def cdr(self, session: Session, verdict: Judgement, now: dt.datetime) -> Cdr:
-        path, usage, rating = verdict.path, verdict.usage, verdict.rating
-        assert path is not None
-        assert usage is not None
-        assert rating is not None
-        assert path.contract is not None
-        assert path.supplied_on is not None
-        place = session.location
-        return Cdr(
-            operator_id=session.operator_id,
-            session=session,
-            version=self.versions.get(session.pk, 0) + 1,
-            location=place,
-            station=session.station,
-            seller=place.seller,
-            token=session.token,
-            host_id=session.host_id,
-            organisation_id=session.organisation_id,
-            holder_id=session.holder_id,
-            account=path.contract.account,
-            contract_version=path.contract_version,
-            tariff_version=path.tariff_version,
-            place=_place_as_it_was(session),
-            card=_card_as_it_was(session),
-            started_at=usage.started_at,
-            ended_at=usage.ended_at,
-            energy_wh=int(usage.meter_stop - usage.meter_start),
-            charging_s=rating.charging_s,
-            parking_s=rating.parking_s,
-            meter_start_wh=int(usage.meter_start),
-            meter_stop_wh=int(usage.meter_stop),
-            evidence=_evidence(session, usage),
-            explanation=[{"code": step.code, "of": step.of, "found": step.found} for step in path.steps],
-            interpolated=rating.interpolated,
-            country=path.country,
-            supplied_on=path.supplied_on,
-            currency=rating.currency,
-            total=rating.total,
-            engine=ENGINE,
-            created_at=now,
-        )
-
-
-def _held(reason: str) -> Judgement:
-    return Judgement(SettlementState.HELD, reason)
-
-
 def _settlement(session: Session, verdict: Judgement, now: dt.datetime) -> Settlement:
+    known: Settlement | None = getattr(session, "settlement", None)
+    unchanged = known is not None and (known.state, known.reason) == (verdict.state, verdict.reason)
     return Settlement(
         session=session,
         operator_id=session.operator_id,
         state=verdict.state,
         reason=verdict.reason,
-        since=now,
+        since=known.since if known is not None and unchanged else now,
         due_at=now + AGAIN if verdict.state == SettlementState.HELD else None,
     )
-
-
-def _statuses(actor: Actor, sessions: Sequence[Session]) -> dict[int, list[tuple[dt.datetime, str]]]:
-    """The statuses of each session's connector while it ran, and the last one before."""
-    windows = Q(pk__in=())
-    for session in sessions:
-        if session.ended_at is not None:
-            since = session.started_at - LOOK_BACK
-            place = {"station_id": session.station_id, "connector_number": session.connector_number}
-            windows |= Q(**place, at__range=(since, session.ended_at))
-    rows = StatusInterval.objects.visible_to(actor).filter(windows).order_by("at", "sequence")
-    by_connector: dict[tuple[int, int], list[tuple[dt.datetime, str]]] = defaultdict(list)
-    for station_id, number, at, status in rows.values_list("station_id", "connector_number", "at", "status"):
-        by_connector[station_id, number].append((at, status))
-    found = {}
-    for session in sessions:
-        of_connector = by_connector.get((session.station_id, session.connector_number), [])
-        before = [one for one in of_connector if one[0] <= session.started_at][-1:]
-        end = session.ended_at or session.started_at
-        found[session.pk] = before + [one for one in of_connector if session.started_at < one[0] <= end]
-    return found
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _place_as_it_was(session: Session) -> dict[str, Any]:
-    place = session.location
-    named = {name: getattr(place, name) for name in ("name", "street", "postal_code", "city", "country", "time_zone")}
-    return named | {"station": str(session.station), "connector": session.connector_number}
-
-
-def _card_as_it_was(session: Session) -> dict[str, Any]:
-    token, holder = session.token, session.holder
-    assert token is not None
-    return {
-        "uid": session.uid,
-        "label": token.label,
-        "visual_number": token.visual_number,
-        "driver": holder.get_full_name() if holder is not None else "",
-        "organisation": session.organisation.name if session.organisation is not None else "",
-    }
-
-
-def _evidence(session: Session, usage: Usage) -> dict[str, Any]:
-    """What the figures come from: both ends as sent, the readings with a fingerprint, the statuses."""
-    readings = sorted(usage.readings)
-    told = "\n".join(f"{at.isoformat()} {wh}" for at, wh in readings)
-    received = session.stop_received_at
-    return {
-        "start": {
-            "sent": session.started_sent,
-            "meter_sent": session.meter_start_sent,
-            "received_at": session.start_received_at.isoformat(),
-            "generation": session.start_generation,
-        },
-        "stop": {
-            "sent": session.ended_sent,
-            "meter_sent": session.meter_stop_sent,
-            "received_at": received.isoformat() if received is not None else None,
-            "reason": session.stop_reason,
-        },
-        "readings": {
-            "count": len(readings),
-            "first_at": readings[0][0].isoformat() if readings else None,
-            "last_at": readings[-1][0].isoformat() if readings else None,
-            "sha256": hashlib.sha256(told.encode()).hexdigest(),
-        },
-        "statuses": [[at.isoformat(), status] for at, status in usage.statuses],
-    }
-
-
-def _rated_items(cdr: Cdr, verdict: Judgement) -> Iterable[RatedItem]:
-    assert verdict.rating is not None
-    for item in verdict.rating.items:
-        periods = [
-            one for one in verdict.rating.periods if (one.dimension, one.vat_class) == (item.dimension, item.vat_class)
-        ]
-        yield _rated_item(cdr, item, periods)
-
-
-def _rated_item(cdr: Cdr, item: Item, periods: Sequence[Period]) -> RatedItem:
-    return RatedItem(
-        operator_id=cdr.operator_id,
-        cdr=cdr,
-        dimension=item.dimension,
-        vat_class=item.vat_class,
-        vat_percent=item.vat_rate,
-        quantity=_six(item.quantity),
-        billed=_six(item.billed),
-        exact=_six(item.exact),
-        amount=item.amount,
-        periods=[_period(one) for one in periods],
-    )
-
-
-def _period(period: Period) -> dict[str, Any]:
-    registers = period.registers and [str(_six(one)) for one in period.registers]
-    return {
-        "element": period.element,
-        "since": period.since.isoformat(),
-        "until": period.until.isoformat(),
-        "quantity": str(_six(period.quantity)),
-        "billed": str(_six(period.billed)),
-        "price": str(period.price),
-        "step": period.step,
-        "exact": str(_six(period.exact)),
-        "registers": registers,
-        "interpolated": period.interpolated,
-    }
-
-
-def _six(exact: Fraction) -> Decimal:
-    return money.half_up(exact, money.EXACT_DIGITS)
+def _billed(cdr: Cdr) -> list[Any]:
+    items = cdr.items.order_by("dimension", "vat_class")
+    amounts = items.values_list("dimension", "vat_class", "vat_percent", "billed", "amount")
+    return [*(getattr(cdr, name) for name in (*_CDR_FIGURES, *_CDR_TERMS)), *amounts]
 
 
 def _credit(wrong: Cdr, now: dt.datetime) -> Cdr:
@@ -464,16 +214,18 @@ def _credit(wrong: Cdr, now: dt.datetime) -> Cdr:
 
 
 def _outdated_item(session: Session, cdr: Cdr, now: dt.datetime) -> ReviewItem:
-    """The doubt that a CDR leaves whose session was changed."""
+    """The doubt that a CDR leaves whose session was changed: once for what the session says now, so that one that was
+    accepted is not opened again."""
     before = {name: _plain(getattr(cdr, name)) for name in _CDR_FIGURES}
     after = {name: _plain(getattr(session, name)) for name in _CDR_FIGURES}
+    said = hashlib.sha256(json.dumps([after, session.state]).encode()).hexdigest()
     return ReviewItem(
         operator_id=session.operator_id,
         station_id=session.station_id,
         session=session,
         code=ReviewCode.CDR_OUTDATED,
         blocking=False,
-        key=f"cdr_outdated:{cdr.pk}:{now.timestamp():.0f}",
+        key=f"cdr_outdated:{cdr.pk}:{said[:32]}",
         evidence={"cdr": str(cdr.public_id), "cdr_says": before, "session_says": after, "state": session.state},
         opened_at=now,
     )

@@ -25,6 +25,29 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Party',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
+                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
+                ('kind', models.CharField(choices=[('company', 'company or public body'), ('person', 'person')], default='company', max_length=10, verbose_name='kind')),
+                ('name', models.CharField(max_length=160, verbose_name='name')),
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('organisation', models.ForeignKey(blank=True, help_text='Its people see the contracts and invoices in the portal.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='parties', to='accounts.organisation', verbose_name='organisation')),
+            ],
+            options={
+                'verbose_name': 'party',
+                'verbose_name_plural': 'parties',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='party_name_once', violation_error_message='There is a party of this name already.'), models.CheckConstraint(condition=models.Q(('kind__in', ['company', 'person'])), name='party_kind')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
             name='BillingAccount',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -43,12 +66,14 @@ class Migration(migrations.Migration):
                 ('reference', models.CharField(blank=True, help_text='Printed on each invoice: order number, cost centre.', max_length=60, verbose_name='their reference')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
                 ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('party', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='contracts.party', verbose_name='party')),
             ],
             options={
                 'verbose_name': 'billing account',
                 'verbose_name_plural': 'billing accounts',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('operator', 'number'), name='billing_account_number_once', violation_error_message='There is an account of this number already.')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -73,6 +98,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'contracts',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('operator', 'number'), name='contract_number_once', violation_error_message='There is a contract of this number already.'), models.CheckConstraint(condition=models.Q(('ends_on', None), ('ends_on__gte', models.F('starts_on')), _connector='OR'), name='contract_ends_after_start', violation_error_message='The contract would end before it starts.')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -97,69 +123,12 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'contract versions',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(models.F('contract'), models.OrderBy(models.F('valid_from'), descending=True), name='contract_version_in_force')],
+                'constraints': [models.UniqueConstraint(fields=('contract', 'number'), name='contract_version_number_once'), models.CheckConstraint(condition=models.Q(('base_fee__gte', 0)), name='contract_version_base_fee')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.CreateModel(
-            name='Party',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
-                ('kind', models.CharField(choices=[('company', 'company or public body'), ('person', 'person')], default='company', max_length=10, verbose_name='kind')),
-                ('name', models.CharField(max_length=160, verbose_name='name')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-                ('organisation', models.ForeignKey(blank=True, help_text='Its people see the contracts and invoices in the portal.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='parties', to='accounts.organisation', verbose_name='organisation')),
-            ],
-            options={
-                'verbose_name': 'party',
-                'verbose_name_plural': 'parties',
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.AddField(
-            model_name='billingaccount',
-            name='party',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='contracts.party', verbose_name='party'),
-        ),
-        migrations.AddConstraint(
-            model_name='contract',
-            constraint=models.UniqueConstraint(fields=('operator', 'number'), name='contract_number_once', violation_error_message='There is a contract of this number already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='contract',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_on', None), ('ends_on__gte', models.F('starts_on')), _connector='OR'), name='contract_ends_after_start', violation_error_message='The contract would end before it starts.'),
-        ),
-        migrations.AddIndex(
-            model_name='contractversion',
-            index=models.Index(models.F('contract'), models.OrderBy(models.F('valid_from'), descending=True), name='contract_version_in_force'),
-        ),
-        migrations.AddConstraint(
-            model_name='contractversion',
-            constraint=models.UniqueConstraint(fields=('contract', 'number'), name='contract_version_number_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='contractversion',
-            constraint=models.CheckConstraint(condition=models.Q(('base_fee__gte', 0)), name='contract_version_base_fee'),
-        ),
-        migrations.AddConstraint(
-            model_name='party',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='party_name_once', violation_error_message='There is a party of this name already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='party',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['company', 'person'])), name='party_kind'),
-        ),
-        migrations.AddConstraint(
-            model_name='billingaccount',
-            constraint=models.UniqueConstraint(fields=('operator', 'number'), name='billing_account_number_once', violation_error_message='There is an account of this number already.'),
         ),
         Immutable(model_name="contractversion"),
     ]

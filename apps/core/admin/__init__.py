@@ -4,7 +4,8 @@ Every read goes through `visible_to(request.actor)`, a row that the actor does n
 actor's operator before it is validated, and what was done is told to the site (`Site.record`), which keeps the history.
 
 `ModelAdmin` rows that people edit · `ReadOnlyAdmin` facts · `PlatformAdmin` rows without a tenant ·
-`TabularInline`, `StackedInline` children · `reason_action` a button that asks why · `RelatedFilter`, `ArchivedFilter`
+`TabularInline`, `StackedInline` children · `reason_action` a button that asks why · `RelatedFilter`, `ArchivedFilter` ·
+`render_page` a page of our own · `add_refusal` a service's refusal in a form
 """
 
 from unfold.contrib.filters.admin import DropdownFilter
@@ -17,9 +18,16 @@ from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInputWidget
 
 from apps.core.admin.changes import Changes
-from apps.core.admin.pages import ModelAdmin, PlatformAdmin, ReadOnlyAdmin, StackedInline, TabularInline
+from apps.core.admin.pages import (
+    ModelAdmin,
+    PlatformAdmin,
+    ReadOnlyAdmin,
+    StackedInline,
+    TabularInline,
+    render_page,
+)
 from apps.core.admin.reasons import ReasonForm, action, display, reason_action
-from apps.core.admin.scope import ArchivedFilter, RelatedFilter, visible_rows
+from apps.core.admin.scope import ArchivedFilter, RelatedFilter, add_refusal, visible_rows
 
 __all__ = [
     "ActionVariant",
@@ -40,7 +48,9 @@ __all__ = [
     "TextInputWidget",
     "TextareaWidget",
     "action",
+    "add_refusal",
     "display",
     "reason_action",
+    "render_page",
     "visible_rows",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation, ShowFacets
 from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.utils import get_fields_from_path, unquote
@@ -15,6 +15,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, Perm
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -28,6 +29,12 @@ from apps.core.admin.scope import ArchivedFilter, RelatedFilter, Scoped, owned
 from apps.core.models import ArchivableModel
 
 HISTORY_PAGE = 50
+
+
+def render_page(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+    """A page that is no ModelAdmin's, in the site's frame."""
+    request.current_app = admin.site.name
+    return render(request, template, {**admin.site.each_context(request), **context})
 
 
 class ModelAdmin(Scoped, theme.ModelAdmin):

@@ -43,8 +43,7 @@ class Owned:
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
         if self.refusal is not None:
-            for name, errors in by_field(self.refusal, self.fields).items():
-                self.add_error(name, errors)
+            add_refusal(self, self.refusal)
 
 
 def owned(form: type[forms.BaseModelForm[Any]], request: HttpRequest) -> type[forms.BaseModelForm[Any]]:
@@ -52,13 +51,10 @@ def owned(form: type[forms.BaseModelForm[Any]], request: HttpRequest) -> type[fo
     return type(form.__name__, (Owned, form), attributes)
 
 
-def by_field(error: ValidationError, fields: Any) -> dict[str | None, list[Any]]:
-    named: dict[str | None, list[Any]] = {}
-    for name, errors in getattr(
-        error, "error_dict", {None: error.error_list if hasattr(error, "error_list") else []}
-    ).items():
-        named.setdefault(name if name in fields else None, []).extend(errors)
-    return named
+def add_refusal(form: Any, refusal: ValidationError) -> None:
+    """A service's refusal beside the field it names, if the form has it."""
+    for name, errors in refusal.update_error_dict({}).items():
+        form.add_error(name if name in form.fields else None, errors)
 
 
 class Scoped:

@@ -21,29 +21,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='ChargingStation',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
-                ('identity', models.CharField(help_text='How the charger names itself in OCPP.', max_length=48, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9*\\-_=+|@.]{1,48}$', '1 to 48 letters, digits and * - _ = + | @ . (OCPP identifierString).')], verbose_name='identity')),
-                ('name', models.CharField(blank=True, max_length=80, verbose_name='name')),
-                ('traced_until', models.DateTimeField(blank=True, help_text='Until then heartbeats enter the frame log too.', null=True, verbose_name='traced until')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-            ],
-            options={
-                'verbose_name': 'charger',
-                'verbose_name_plural': 'chargers',
-                'permissions': [('command_chargingstation', 'Can send commands to chargers')],
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
         timeseries.CreateTimeSeries(
             name='StatusInterval',
             fields=[
@@ -69,56 +46,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='EVSE',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
-                ('number', models.PositiveSmallIntegerField(help_text='EVSE id of OCPP 2.x, from 1', verbose_name='number')),
-                ('evse_id', models.CharField(blank=True, help_text='eMI3, such as DE*ABC*E123*1', max_length=48, verbose_name='EVSE id')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='evses', to='installations.chargingstation', verbose_name='charger')),
-            ],
-            options={
-                'verbose_name': 'EVSE',
-                'verbose_name_plural': 'EVSEs',
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Connector',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
-                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
-                ('number', models.PositiveSmallIntegerField(help_text='connectorId of OCPP 1.6, from 1', verbose_name='connector number')),
-                ('number_in_evse', models.PositiveSmallIntegerField(default=1, help_text='OCPP 2.x', verbose_name='number in the EVSE')),
-                ('standard', models.CharField(choices=[('IEC_62196_T2', 'Type 2'), ('IEC_62196_T2_COMBO', 'CCS'), ('CHADEMO', 'CHAdeMO'), ('IEC_62196_T1', 'Type 1'), ('DOMESTIC_F', 'household (Schuko)'), ('UNKNOWN', 'not known yet')], default='IEC_62196_T2', max_length=30, verbose_name='standard')),
-                ('format', models.CharField(choices=[('SOCKET', 'socket'), ('CABLE', 'cable')], default='SOCKET', max_length=10, verbose_name='format')),
-                ('power_type', models.CharField(choices=[('AC_1_PHASE', 'AC, one phase'), ('AC_3_PHASE', 'AC, three phases'), ('DC', 'DC')], default='AC_3_PHASE', max_length=12, verbose_name='power type')),
-                ('max_voltage_v', models.PositiveIntegerField(default=400, verbose_name='maximum voltage (V)')),
-                ('max_current_a', models.PositiveIntegerField(default=32, verbose_name='maximum current (A)')),
-                ('max_power_w', models.PositiveIntegerField(default=22000, verbose_name='maximum power (W)')),
-                ('found_at', models.DateTimeField(blank=True, editable=False, help_text='Set where the charger named a connector that the inventory lacked: check its data.', null=True, verbose_name='reported by the charger')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='connectors', to='installations.chargingstation', verbose_name='charger')),
-                ('evse', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='connectors', to='installations.evse', verbose_name='EVSE')),
-            ],
-            options={
-                'verbose_name': 'connector',
-                'verbose_name_plural': 'connectors',
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.CreateModel(
             name='HardwareUnit',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -135,26 +62,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'hardware units',
                 'abstract': False,
                 'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='HardwareAssignment',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('installed_at', models.DateTimeField(verbose_name='from')),
-                ('removed_at', models.DateTimeField(blank=True, null=True, verbose_name='to')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hardware', to='installations.chargingstation', verbose_name='charger')),
-                ('unit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to='installations.hardwareunit', verbose_name='unit')),
-            ],
-            options={
-                'verbose_name': 'hardware assignment',
-                'verbose_name_plural': 'hardware assignments',
-                'abstract': False,
-                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('vendor'), models.F('serial'), name='hardware_unit_once')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -186,6 +94,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'locations',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='location_name_once', violation_error_message='There is a location of this name already.'), models.CheckConstraint(condition=models.Q(('unknown_cards__in', ['refuse', 'accept_free', 'accept_review'])), name='location_unknown_cards')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -213,10 +122,125 @@ class Migration(migrations.Migration):
                 ('everything', django.db.models.manager.Manager()),
             ],
         ),
-        migrations.AddField(
-            model_name='chargingstation',
-            name='location',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stations', to='installations.location', verbose_name='location'),
+        migrations.CreateModel(
+            name='StationModel',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('vendor', models.CharField(max_length=60, verbose_name='vendor')),
+                ('name', models.CharField(max_length=60, verbose_name='model')),
+                ('max_power_w', models.PositiveIntegerField(blank=True, null=True, verbose_name='maximum power (W)')),
+                ('note', models.TextField(blank=True, verbose_name='note')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+            ],
+            options={
+                'verbose_name': 'charger model',
+                'verbose_name_plural': 'charger models',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('vendor'), django.db.models.functions.text.Lower('name'), name='station_model_once')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ChargingStation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
+                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
+                ('identity', models.CharField(help_text='How the charger names itself in OCPP.', max_length=48, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9*\\-_=+|@.]{1,48}$', '1 to 48 letters, digits and * - _ = + | @ . (OCPP identifierString).')], verbose_name='identity')),
+                ('name', models.CharField(blank=True, max_length=80, verbose_name='name')),
+                ('traced_until', models.DateTimeField(blank=True, help_text='Until then heartbeats enter the frame log too.', null=True, verbose_name='traced until')),
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('location', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='stations', to='installations.location', verbose_name='location')),
+                ('model', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='stations', to='installations.stationmodel', verbose_name='model')),
+            ],
+            options={
+                'verbose_name': 'charger',
+                'verbose_name_plural': 'chargers',
+                'permissions': [('command_chargingstation', 'Can send commands to chargers')],
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('identity'), condition=models.Q(('archived_at', None)), name='station_identity_once', violation_error_message='There is a charger of this identity already.')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='EVSE',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
+                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
+                ('number', models.PositiveSmallIntegerField(help_text='EVSE id of OCPP 2.x, from 1', verbose_name='number')),
+                ('evse_id', models.CharField(blank=True, help_text='eMI3, such as DE*ABC*E123*1', max_length=48, verbose_name='EVSE id')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='evses', to='installations.chargingstation', verbose_name='charger')),
+            ],
+            options={
+                'verbose_name': 'EVSE',
+                'verbose_name_plural': 'EVSEs',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('archived_at', None)), fields=('station', 'number'), name='evse_number_once')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Connector',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='public id')),
+                ('archived_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='archived at')),
+                ('number', models.PositiveSmallIntegerField(help_text='connectorId of OCPP 1.6, from 1', verbose_name='connector number')),
+                ('number_in_evse', models.PositiveSmallIntegerField(default=1, help_text='OCPP 2.x', verbose_name='number in the EVSE')),
+                ('standard', models.CharField(choices=[('IEC_62196_T2', 'Type 2'), ('IEC_62196_T2_COMBO', 'CCS'), ('CHADEMO', 'CHAdeMO'), ('IEC_62196_T1', 'Type 1'), ('DOMESTIC_F', 'household (Schuko)'), ('UNKNOWN', 'not known yet')], default='IEC_62196_T2', max_length=30, verbose_name='standard')),
+                ('format', models.CharField(choices=[('SOCKET', 'socket'), ('CABLE', 'cable')], default='SOCKET', max_length=10, verbose_name='format')),
+                ('power_type', models.CharField(choices=[('AC_1_PHASE', 'AC, one phase'), ('AC_3_PHASE', 'AC, three phases'), ('DC', 'DC')], default='AC_3_PHASE', max_length=12, verbose_name='power type')),
+                ('max_voltage_v', models.PositiveIntegerField(default=400, verbose_name='maximum voltage (V)')),
+                ('max_current_a', models.PositiveIntegerField(default=32, verbose_name='maximum current (A)')),
+                ('max_power_w', models.PositiveIntegerField(default=22000, verbose_name='maximum power (W)')),
+                ('found_at', models.DateTimeField(blank=True, editable=False, help_text='Set where the charger named a connector that the inventory lacked: check its data.', null=True, verbose_name='reported by the charger')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='connectors', to='installations.chargingstation', verbose_name='charger')),
+                ('evse', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='connectors', to='installations.evse', verbose_name='EVSE')),
+            ],
+            options={
+                'verbose_name': 'connector',
+                'verbose_name_plural': 'connectors',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('archived_at', None)), fields=('station', 'number'), name='connector_number_once'), models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='connector_number_from_one')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='HardwareAssignment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('installed_at', models.DateTimeField(verbose_name='from')),
+                ('removed_at', models.DateTimeField(blank=True, null=True, verbose_name='to')),
+                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
+                ('station', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hardware', to='installations.chargingstation', verbose_name='charger')),
+                ('unit', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to='installations.hardwareunit', verbose_name='unit')),
+            ],
+            options={
+                'verbose_name': 'hardware assignment',
+                'verbose_name_plural': 'hardware assignments',
+                'abstract': False,
+                'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('unit',), name='hardware_one_place'), models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('station',), name='hardware_one_unit'), models.CheckConstraint(condition=models.Q(('removed_at', None), ('removed_at__gt', models.F('installed_at')), _connector='OR'), name='hardware_period')],
+            },
+            managers=[
+                ('everything', django.db.models.manager.Manager()),
+            ],
         ),
         migrations.CreateModel(
             name='ProgressReport',
@@ -235,35 +259,12 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'progress reports',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(fields=['station', '-received_at'], name='progress_report_station')],
+                'constraints': [models.UniqueConstraint(fields=('station', 'generation', 'sequence'), name='progress_report_once'), models.CheckConstraint(condition=models.Q(('about__in', ['firmware', 'diagnostics'])), name='progress_report_about')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.CreateModel(
-            name='StationModel',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('vendor', models.CharField(max_length=60, verbose_name='vendor')),
-                ('name', models.CharField(max_length=60, verbose_name='model')),
-                ('max_power_w', models.PositiveIntegerField(blank=True, null=True, verbose_name='maximum power (W)')),
-                ('note', models.TextField(blank=True, verbose_name='note')),
-                ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
-            ],
-            options={
-                'verbose_name': 'charger model',
-                'verbose_name_plural': 'charger models',
-                'abstract': False,
-                'default_manager_name': 'everything',
-            },
-            managers=[
-                ('everything', django.db.models.manager.Manager()),
-            ],
-        ),
-        migrations.AddField(
-            model_name='chargingstation',
-            name='model',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='stations', to='installations.stationmodel', verbose_name='model'),
         ),
         migrations.CreateModel(
             name='StationState',
@@ -292,6 +293,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'live states',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(condition=models.Q(('online', True)), fields=['gateway'], name='station_state_gateway')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -469,65 +471,5 @@ class Migration(migrations.Migration):
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name='evse',
-            constraint=models.UniqueConstraint(condition=models.Q(('archived_at', None)), fields=('station', 'number'), name='evse_number_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='connector',
-            constraint=models.UniqueConstraint(condition=models.Q(('archived_at', None)), fields=('station', 'number'), name='connector_number_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='connector',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='connector_number_from_one'),
-        ),
-        migrations.AddConstraint(
-            model_name='hardwareunit',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('vendor'), models.F('serial'), name='hardware_unit_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='hardwareassignment',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('unit',), name='hardware_one_place'),
-        ),
-        migrations.AddConstraint(
-            model_name='hardwareassignment',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('station',), name='hardware_one_unit'),
-        ),
-        migrations.AddConstraint(
-            model_name='hardwareassignment',
-            constraint=models.CheckConstraint(condition=models.Q(('removed_at', None), ('removed_at__gt', models.F('installed_at')), _connector='OR'), name='hardware_period'),
-        ),
-        migrations.AddConstraint(
-            model_name='location',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='location_name_once', violation_error_message='There is a location of this name already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='location',
-            constraint=models.CheckConstraint(condition=models.Q(('unknown_cards__in', ['refuse', 'accept_free', 'accept_review'])), name='location_unknown_cards'),
-        ),
-        migrations.AddIndex(
-            model_name='progressreport',
-            index=models.Index(fields=['station', '-received_at'], name='progress_report_station'),
-        ),
-        migrations.AddConstraint(
-            model_name='progressreport',
-            constraint=models.UniqueConstraint(fields=('station', 'generation', 'sequence'), name='progress_report_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='progressreport',
-            constraint=models.CheckConstraint(condition=models.Q(('about__in', ['firmware', 'diagnostics'])), name='progress_report_about'),
-        ),
-        migrations.AddConstraint(
-            model_name='stationmodel',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('vendor'), django.db.models.functions.text.Lower('name'), name='station_model_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='chargingstation',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('identity'), condition=models.Q(('archived_at', None)), name='station_identity_once', violation_error_message='There is a charger of this identity already.'),
-        ),
-        migrations.AddIndex(
-            model_name='stationstate',
-            index=models.Index(condition=models.Q(('online', True)), fields=['gateway'], name='station_state_gateway'),
         ),
     ]

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_noop
 from apps.accounts.services import record_audit
 from apps.core import live
 from apps.core.actor import Actor, Kind
+from apps.core.guards import require, require_reason
 from apps.installations.commands import (
     ANSWER_WITHIN,
     MAX_OPEN,
@@ -24,7 +25,6 @@ from apps.installations.commands import (
     check_target,
 )
 from apps.installations.models import Boot, ChargingStation, Command, CommandState, StationState
-from apps.installations.services.guards import require, require_reason
 
 COMMAND = "installations.command_chargingstation"
 

@@ -18,6 +18,7 @@ from apps.accounts.selectors import default_seller
 from apps.accounts.services import record_audit
 from apps.core import live
 from apps.core.actor import Actor
+from apps.core.guards import require, require_reason
 from apps.installations.models import (
     EVSE,
     ChargingStation,
@@ -32,7 +33,6 @@ from apps.installations.models import (
     StationState,
 )
 from apps.installations.services.commands import ring_gateway
-from apps.installations.services.guards import require, require_reason
 
 ARCHIVED = gettext_noop("the charger was archived")
 

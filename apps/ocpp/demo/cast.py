@@ -213,7 +213,7 @@ TENANTS = (HARBOUR, RIDGE)
 OWN_CHARGER = "MY-CHARGER"  # for a real one, at the first place
 SIMULATED = ("HAM-01", "HAM-02")  # live from `make run` on
 CARDS_A_CONNECTOR = 2
-REGISTERED_DAYS_AGO = 60
+REGISTERED_DAYS_AGO = 70  # before the calendar month that is billed began
 
 
 def cards_of(tenant: Tenant, identity: str, connector: int) -> list[str]:

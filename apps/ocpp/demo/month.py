@@ -1,4 +1,8 @@
-"""The month that the demo's chargers lived offline, and its replay to a gateway over real websockets."""
+"""The time that the demo's chargers lived offline, and its replay to a gateway over real websockets.
+
+It begins with the last calendar month, which is billed, and is up to twice as long as a month. As many cars come as in
+`DAYS`: the longer it is, the fewer a day.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from apps.ocpp.simulator import LiveClock, PastClock, SimulatedCharger, Transact
 from apps.ocpp.simulator.charger import Queued
 from apps.ocpp.simulator.profiles import Babbler, next_vehicle, stream
 
-DAYS = 30
+DAYS = 25  # so many days' worth of cars come, however long the time is
 SAMPLE_S = 15 * 60
 BUNDLE = 8  # readings a message
 SEED = 7
@@ -53,22 +57,31 @@ async def replay_month(
     now: dt.datetime,
     progress: Callable[[int, int], None],
     *,
-    days: int = DAYS,
+    days: int | None = None,
 ) -> None:
-    """Let every charger of the demo live through the last `days` and tell a gateway at `url` of it.
+    """Let every charger of the demo live through the last `days`, or since the last calendar month began, and tell a
+    gateway at `url` of it.
 
     `url_keys` are the operators' keys by slug; `progress` is called with messages delivered and to deliver.
     """
-    since = (now - dt.timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
-    stories = [_story(url, url_keys, secret, now, since, tenant, place, *one) for tenant, place, one in _everyone()]
-    for story in stories:
-        live_through(story)
+    stories = lived(url, url_keys, secret, now, days=days)
     total = sum(len(story.charger.queue) for story in stories)
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_report(stories, total, progress))
         await asyncio.gather(*(_tell(story) for story in stories), _knock(url, url_keys[HARBOUR.slug], secret))
         watch.cancel()
     progress(total, total)
+
+
+def lived(url: str, url_keys: dict[str, str], secret: str, now: dt.datetime, *, days: int | None = None) -> list[Story]:
+    """Every charger of the demo with all that it has to tell in its queue."""
+    last_month = (now.replace(day=1) - dt.timedelta(days=1)).replace(day=1)
+    since = last_month if days is None else now - dt.timedelta(days=days)
+    since = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    stories = [_story(url, url_keys, secret, now, since, tenant, place, *one) for tenant, place, one in _everyone()]
+    for story in stories:
+        live_through(story)
+    return stories
 
 
 def _everyone() -> Iterator[tuple[Tenant, Place, tuple[str, Make]]]:
@@ -95,11 +108,11 @@ def _story(
     return Story(charger, tenant, place, make, since, now - dt.timedelta(hours=1))
 
 
-# --- a month of one charger -------------------------------------------------------------------------------------------
+# --- what one charger lived -------------------------------------------------------------------------------------------
 
 
 def live_through(story: Story) -> None:
-    """Fill the charger's queue with the month's messages, in the order of their times."""
+    """Fill the charger's queue with its messages, in the order of their times."""
     charger = story.charger
     assert isinstance(charger.clock, PastClock)
     for number in charger.connectors:
@@ -137,7 +150,7 @@ def _said_at(queued: Queued) -> str:
 
 def _arrivals(story: Story, numbers: random.Random) -> Iterator[dt.datetime]:
     """When cars come: by day at the roadside, towards evening at a depot, seldom on Sundays."""
-    rate = 2.4 if story.make.dc else 1.1  # cars a connector and day
+    rate = (2.4 if story.make.dc else 1.1) * min(DAYS / story.days, 1)  # cars a connector and day
     at = story.since
     while at < story.until:
         at += dt.timedelta(days=numbers.expovariate(rate))

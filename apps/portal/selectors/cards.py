@@ -89,7 +89,7 @@ def visible_cards(actor: Actor, *, today: dt.date) -> QuerySet[Token]:
 
 
 def card_rows(actor: Actor, cards: Iterable[Any], *, now: dt.datetime) -> list[CardRow]:
-    """Typed rows of a page of `visible_cards`: one query for their contracts."""
+    """Typed rows of a page of `visible_cards`, without a query of their own."""
     return [_card_row(actor, card, now) for card in cards]
 
 

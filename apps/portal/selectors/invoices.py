@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.billing.models import Invoice, InvoiceKind
+from apps.billing.models import InvoiceKind
 from apps.billing.totals import VatRow
 from apps.core.templatetags.parts import day
 
@@ -70,13 +71,13 @@ class InvoicePage:
     lines: int
 
 
-def invoice_rows(invoices: Iterable[Invoice]) -> list[InvoiceRow]:
+def invoice_rows(invoices: Iterable[Any]) -> list[InvoiceRow]:
     """Typed rows of a page of `reports.selectors.visible_invoices`, without a query of their own."""
     return [_invoice_row(one) for one in invoices]
 
 
-def invoice_page(invoice: Invoice) -> InvoicePage:
-    """What an invoice says of itself, whatever became of its account since."""
+def invoice_page(invoice: Any) -> InvoicePage:
+    """What one of `visible_invoices` says of itself, whatever became of its account since."""
     frozen = invoice.snapshot
     return InvoicePage(
         row=_invoice_row(invoice),
@@ -89,7 +90,7 @@ def invoice_page(invoice: Invoice) -> InvoicePage:
     )
 
 
-def _invoice_row(invoice: Invoice) -> InvoiceRow:
+def _invoice_row(invoice: Any) -> InvoiceRow:
     credit_note = getattr(invoice, "credit_note", None)
     other = credit_note or invoice.cancels
     state = CANCELLED if credit_note else InvoiceKind(invoice.kind)
@@ -102,7 +103,7 @@ def _invoice_row(invoice: Invoice) -> InvoiceRow:
         issue_date=invoice.issue_date,
         period_from=invoice.period_from,
         period_to=invoice.period_to,
-        account=invoice.account.name,
+        account=invoice.addressee,
         net=invoice.net,
         vat=invoice.vat,
         gross=invoice.gross,

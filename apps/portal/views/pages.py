@@ -9,20 +9,22 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
+from django.core.paginator import InvalidPage
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 from django_filters import FilterSet
 from django_tables2 import RequestConfig
 
 from apps.accounts.selectors import manages_people
-from apps.core import live
+from apps.core import live, tables
 from apps.core.actor import Actor
 from apps.core.csv import csv_response
-from apps.core.tables import RowTable
 from apps.portal import selectors
 from apps.portal.forms import WhyForm
 from apps.reports.selectors import SEES_INVOICES
@@ -103,17 +105,38 @@ def confirm(
 def list_page(
     request: HttpRequest,
     name: str,
-    table: RowTable,
+    table: tables.RowTable,
     chosen: FilterSet,
     *,
     template: str = "portal/list.html",
     **more: Any,
 ) -> HttpResponseBase:
-    """One page of a list, or with `?export=csv` all that its filters let through."""
-    RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
-    if request.GET.get("export") == "csv":
+    """One page of a list, or with `?export=csv` all that its filters let through; of a list that is longer than a file
+    may be, why not."""
+    order_and_cut(request, table)
+    if request.GET.get("export") == "csv" and not table.is_too_long:
         return csv_response(name, table.export_rows())
+    if request.GET.get("export") == "csv":
+        counts = {"count": table.page.paginator.count, "most": tables.EXPORT_ROWS}
+        told = _(
+            "This list has %(count)s rows; a file takes %(most)s. Narrow it with the filters and save it in parts."
+        )
+        messages.error(request, told % {name: number_format(one, force_grouping=True) for name, one in counts.items()})
+        kept = request.GET.copy()
+        del kept["export"]
+        return redirect(f"{request.path}?{kept.urlencode()}")
     return show_page(request, template, name, {"table": table, "filter": chosen, **more, **live_parts(request)})
+
+
+def order_and_cut(request: HttpRequest, table: tables.RowTable) -> None:
+    """Order a table and cut its page as the URL asks, or the nearest page there is. How long a page is, the URL does
+    not say."""
+    RequestConfig(request, paginate=False).configure(table)
+    asked = request.GET.get("page", 1)
+    try:
+        table.paginate(page=asked, per_page=PER_PAGE)
+    except InvalidPage:
+        table.page = table.paginator.get_page(asked)
 
 
 def live_parts(request: HttpRequest, *topics: str) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django_tables2 import RequestConfig
 
 from apps.billing.models import Invoice
 from apps.billing.pdf import why_unavailable
 from apps.core.csv import csv_response
 from apps.portal.forms import ReportForm
 from apps.portal.tables import ConsumptionTable
-from apps.portal.views.pages import PER_PAGE, page_for, show_page
+from apps.portal.views.pages import order_and_cut, page_for, show_page
 from apps.reports import selectors
 from apps.reports.documents import chart_of, consumption_pdf
 from apps.reports.selectors import SEES_INVOICES
@@ -38,7 +37,7 @@ def report(request: HttpRequest) -> HttpResponseBase:
     group = next((one for one in found.groups if one.key == of), None)
     rows = selectors.group_of(found, of) if group else found.rows
     table = ConsumptionTable(rows)
-    RequestConfig(request, paginate={"per_page": PER_PAGE, "silent": True}).configure(table)
+    order_and_cut(request, table)
     name, title = _name(form.month_shown, invoice), _title(form.month_shown, invoice)
     totals = group.totals if group else found.totals
     if request.GET.get("export") == "csv":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.charging.curve import power_curve
-from apps.charging.selectors import visible_sessions
+from apps.charging.selectors import ReadingRow, readings_told, visible_sessions
 from apps.core.csv import csv_response
 from apps.core.tables import RowData
 from apps.core.templatetags.parts import at_place
@@ -38,10 +38,10 @@ def session(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     Its charger's topic goes only to who may know the charger; others hear of the operator as a whole.
     """
     found = get_object_or_404(visible_sessions(request.actor).select_related("connector"), public_id=public_id)
+    if request.GET.get("export") == "csv":
+        return csv_response("readings", _reading_lines(readings_told(request.actor, found)))
     life = selectors.session_life(request.actor, found)
     row = life.session
-    if request.GET.get("export") == "csv":
-        return csv_response("readings", _reading_lines(life))
     curve = power_curve(
         life.power,
         start=row.started_at,
@@ -56,7 +56,7 @@ def session(request: HttpRequest, public_id: UUID) -> HttpResponseBase:
     return show_page(request, "portal/session.html", "sessions", context)
 
 
-def _reading_lines(life: selectors.SessionLife) -> Iterator[list[Any]]:
+def _reading_lines(readings: Iterable[ReadingRow]) -> Iterator[list[Any]]:
     yield [_("Time"), _("Energy (Wh)"), _("Power (W)"), _("Battery (%)")]
-    for one in life.readings:
+    for one in readings:
         yield [one.at.isoformat(), one.energy_wh, one.power_w, one.soc_percent]

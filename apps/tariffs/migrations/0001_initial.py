@@ -40,6 +40,7 @@ class Migration(migrations.Migration):
                 'permissions': [('publish_tariff', 'Can publish tariffs')],
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='tariff_name_once', violation_error_message='There is a tariff of this name already.')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -67,6 +68,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'tariff versions',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'indexes': [models.Index(models.F('tariff'), models.OrderBy(models.F('valid_from'), descending=True), name='tariff_version_in_force')],
+                'constraints': [models.UniqueConstraint(fields=('tariff', 'number'), name='tariff_version_number_once'), models.UniqueConstraint(condition=models.Q(('published_at', None)), fields=('tariff',), name='tariff_version_one_draft'), models.CheckConstraint(condition=models.Q(('published_at', None), models.Q(('valid_from__isnull', False), models.Q(('sha256', ''), _negated=True)), _connector='OR'), name='tariff_version_published_whole'), models.CheckConstraint(condition=models.Q(('price_basis__in', ['net'])), name='tariff_version_basis')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
@@ -87,46 +90,11 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'VAT rates',
                 'abstract': False,
                 'default_manager_name': 'everything',
+                'constraints': [models.UniqueConstraint(fields=('operator', 'country', 'vat_class', 'valid_from'), name='vat_rate_once', violation_error_message='There is a rate from this date already.'), models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='vat_rate_class'), models.CheckConstraint(condition=models.Q(('percent__gte', 0), ('percent__lte', 100)), name='vat_rate_percent')],
             },
             managers=[
                 ('everything', django.db.models.manager.Manager()),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name='tariff',
-            constraint=models.UniqueConstraint(models.F('operator'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='tariff_name_once', violation_error_message='There is a tariff of this name already.'),
-        ),
-        migrations.AddIndex(
-            model_name='tariffversion',
-            index=models.Index(models.F('tariff'), models.OrderBy(models.F('valid_from'), descending=True), name='tariff_version_in_force'),
-        ),
-        migrations.AddConstraint(
-            model_name='tariffversion',
-            constraint=models.UniqueConstraint(fields=('tariff', 'number'), name='tariff_version_number_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='tariffversion',
-            constraint=models.UniqueConstraint(condition=models.Q(('published_at', None)), fields=('tariff',), name='tariff_version_one_draft'),
-        ),
-        migrations.AddConstraint(
-            model_name='tariffversion',
-            constraint=models.CheckConstraint(condition=models.Q(('published_at', None), models.Q(('valid_from__isnull', False), models.Q(('sha256', ''), _negated=True)), _connector='OR'), name='tariff_version_published_whole'),
-        ),
-        migrations.AddConstraint(
-            model_name='tariffversion',
-            constraint=models.CheckConstraint(condition=models.Q(('price_basis__in', ['net'])), name='tariff_version_basis'),
-        ),
-        migrations.AddConstraint(
-            model_name='vatrate',
-            constraint=models.UniqueConstraint(fields=('operator', 'country', 'vat_class', 'valid_from'), name='vat_rate_once', violation_error_message='There is a rate from this date already.'),
-        ),
-        migrations.AddConstraint(
-            model_name='vatrate',
-            constraint=models.CheckConstraint(condition=models.Q(('vat_class__in', ['standard', 'reduced'])), name='vat_rate_class'),
-        ),
-        migrations.AddConstraint(
-            model_name='vatrate',
-            constraint=models.CheckConstraint(condition=models.Q(('percent__gte', 0), ('percent__lte', 100)), name='vat_rate_percent'),
         ),
         Immutable(model_name="tariffversion", since="published_at"),
     ]

@@ -13,9 +13,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from apps.accounts import selectors, services
-from apps.accounts.models import Brand, Operator, User
+from apps.accounts.models import Brand, Operator, Seller, User
 from apps.accounts.permissions import PlatformRole
 from apps.core.actor import Actor, Kind
+
+ADDRESS = ("street", "postal_code", "city")
 
 
 class Command(BaseCommand):
@@ -25,6 +27,8 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True)
         parser.add_argument("--slug", required=True, help="short name, in lower case")
         parser.add_argument("--country", required=True, help="ISO 3166-1, two letters")
+        for part in ADDRESS:
+            parser.add_argument(f"--{part.replace('_', '-')}", default="", help="of the seller, as invoices show it")
         parser.add_argument("--owner-email", required=True)
         parser.add_argument("--password", help="asked for when the owner is new and this is missing")
         parser.add_argument("--brand-host", help="the portal's host; <slug>.localhost if missing")
@@ -48,6 +52,7 @@ class Command(BaseCommand):
                     owner=owner,
                     brand_host=options["brand_host"] or f"{options['slug']}.localhost",
                     language=options["language"],
+                    **{part: options[part] for part in ADDRESS},
                 )
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from error
@@ -74,3 +79,7 @@ class Command(BaseCommand):
         self.stdout.write(f"  Owner        {owner}")
         if owner.platform_role:
             self.stdout.write("  The platform's pages open once the owner has signed in with a second factor.")
+        seller = Seller.objects.unscoped("the seller just made").get(operator=operator)
+        wanted = ["a VAT registration"] if seller.street and seller.city else ["its address", "a VAT registration"]
+        self.stdout.write(f"Before the first invoice, the seller needs {' and '.join(wanted)}:")
+        self.stdout.write(f"  {selectors.public_url(f'/accounts/seller/{seller.pk}/change/', brand=None)}")

@@ -24,7 +24,7 @@ from apps.accounts.models import Operator
 from apps.billing.services import continue_drafting, continue_finalising, finalise_run, start_run
 from apps.charging import services as charging
 from apps.core.actor import Actor
-from apps.ocpp.demo import DAYS, loading_mark, make_tenants, replay_month
+from apps.ocpp.demo import loading_mark, make_tenants, replay_month
 from apps.ocpp.models import GatewayLease, OperatorKey
 from apps.ocpp.services import is_dead
 
@@ -38,7 +38,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reset", action="store_true", help="make the embedded database anew first")
-        parser.add_argument("--days", type=int, default=DAYS, help="how long the chargers have lived")
+        parser.add_argument(
+            "--days", type=int, help="how long the chargers have lived, by default all of last month and since"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         file = _embedded_file()
@@ -64,7 +66,7 @@ class Command(BaseCommand):
         self._say(f"The demo is loaded after {time.monotonic() - began:.0f} s")
 
     def _bill(self) -> None:
-        """Price the month and bill the last calendar month, by what does it every day."""
+        """Price all of it and bill the last calendar month, by what does it every day."""
         now = dt.datetime.now(dt.UTC)
         while charging.find_unsettled(now=now, patience=dt.timedelta(0)):
             self._say("Pricing the sessions")

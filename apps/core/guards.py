@@ -15,6 +15,8 @@ def require(actor: Actor, permission: str, host_id: int | None = None) -> int:
     return actor.operator_id
 
 
-def require_reason(why: str) -> None:
+def require_reason(why: str) -> str:
+    """What somebody gave as a reason, trimmed. Raises ValidationError where it is empty."""
     if not why.strip():
         raise ValidationError({"why": _("Say why: this is kept with your name.")})
+    return why.strip()
