@@ -205,9 +205,10 @@ def log_of(step: Step) -> Path:
 
 
 def environment(step: Step, services: Services) -> dict[str, str]:
-    """The machine's environment without what would point a step at somebody's installation."""
+    """The machine's environment without what would point a step at somebody's installation or make a hundred processes
+    compile everything anew."""
     ours = {"DATABASE_URL", "REDIS_URL", "MODE", "VAR_DIR", "DEBUG", "HOST", "PORT", "DJANGO_SETTINGS_MODULE"}
-    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env = {name: value for name, value in os.environ.items() if name not in ours | {"PYTHONDONTWRITEBYTECODE"}}
     env |= {"VAR_DIR": str(ROOT / "var" / "test")}
     for need in step.needs:
         env |= services.get(need)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -219,9 +220,11 @@ def test_two_thousand_chargers_cost_no_query_more(ours, desk):
 
 
 def test_tiles_say_what_yesterday_was_and_draw_the_last_days(ours, desk):
-    midday = dt.datetime.combine(timezone.localdate(), dt.time(12), dt.UTC)
+    now = timezone.now()
+    today = timezone.localdate(now, ZoneInfo(ours.operator.time_zone))
+    midday = dt.datetime.combine(today, dt.time(12), dt.UTC)
     for number, days_ago in enumerate((0, 1, 1, 5, 13, 14)):
-        at = midday - dt.timedelta(days=days_ago)
+        at = min(midday - dt.timedelta(days=days_ago), now)
         session_at(ours, number + 1, started_at=at, start_received_at=at, state="ended", meter_stop_wh=11_000)
     page = desk(ours.owner).get("/").content.decode()
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
