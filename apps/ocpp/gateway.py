@@ -278,7 +278,8 @@ class Gateway:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            away = self._lane_away or time.monotonic() - self._database_seen > AWAY_AFTER_S
+            seen_at = max(self._database_seen, self.inbox.committed_at)  # on SQLite batches make house-keeping wait
+            away = self._lane_away or time.monotonic() - seen_at > AWAY_AFTER_S
             if away and not self.database_away:
                 logger.error("the database is away: closing %d sockets", len(self.sockets))
                 self.database_away = self.handshakes.closed = True

@@ -183,6 +183,7 @@ class Inbox:
         self.name = name
         self.on_database_away: Callable[[], None] = lambda: None
         self.on_database_back: Callable[[], None] = lambda: None
+        self.committed_at = time.monotonic()
         self._log: deque[FrameRow] = deque()
         self._log_size = 0
         self._log_lock = threading.Lock()
@@ -323,6 +324,7 @@ class Inbox:
                 self._on_loop(self.on_database_away)
 
     def _note_success(self) -> None:
+        self.committed_at = time.monotonic()
         if self._outage is None:
             return
         with self._outage_lock:

@@ -369,6 +369,16 @@ def test_g13_a_lane_without_its_database_counts_too(process, tenant):
     live.wait_for(gateway.is_ready)
 
 
+def test_g13_a_database_that_takes_batches_is_there_though_house_keeping_waits_for_it(process, tenant, monkeypatch):
+    monkeypatch.setattr(gateway, "AWAY_AFTER_S", 1.5)
+    charger = process.connect(live.add_station(tenant).identity)
+    monkeypatch.setattr(gateway, "_ping", lambda: time.sleep(3))
+    for number in range(15):
+        assert charger.call(f"d{number}", "DataTransfer", {"vendorId": "x"})[0] == 3
+        assert process.gateway.ready
+        time.sleep(0.2)
+
+
 def test_g13_after_its_return_handshakes_are_admitted_at_a_limited_rate(process, tenant, monkeypatch):
     monkeypatch.setattr(handshake, "RETURN_RATE", 50.0)
     stations = [live.add_station(tenant) for _ in range(20)]
