@@ -23,44 +23,54 @@ class Databases:
     def __init__(self, name: str) -> None:
         self.name = name
         self._template = f"{name}_template"
-        self._server = ""
-        self._migrated: set[str] = set()
+        self._migrations: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Databases:
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Drop them all, and the copies that a killed test left."""
+        for migration in self._migrations.values():
+            migration.kill()
+            migration.wait()
         for file in FOLDER.glob(f"{self.name}[._]*"):
             file.unlink()
-        for server in filter(None, self._migrated):
+        for server in filter(None, self._migrations):
             with psycopg.connect(server, autocommit=True) as connection:
                 known = connection.execute("SELECT datname FROM pg_database").fetchall()
                 for name in (name for (name,) in known if name == self.name or name.startswith(f"{self.name}_")):
                     connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def begin(self, env: Mapping[str, str]) -> None:
+        """Begin to make the tables on the server that `env` leads to; something else may run meanwhile."""
+        server = _server_of(env)
+        if server not in self._migrations:
+            self._migrations[server] = self._migrate(server, env)
+
     def provide(self, env: Mapping[str, str]) -> None:
         """Fresh copies on the server that `env` leads to."""
-        self._server = env.get("DATABASE_URL", "")
-        if self._server not in self._migrated:
-            self._migrate(env)
-            self._migrated.add(self._server)
+        self.begin(env)
+        server = _server_of(env)
+        migration = self._migrations[server]
+        if code := migration.wait():
+            raise subprocess.CalledProcessError(code, migration.args)
         for worker in NAMES:
-            self._copy(f"{self.name}{worker}")
+            self._copy(server, f"{self.name}{worker}")
 
-    def _migrate(self, env: Mapping[str, str]) -> None:
+    def _migrate(self, server: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        if self._server:
-            self._administer(f'CREATE DATABASE "{self._template}"')
-            url = urlunsplit(urlsplit(self._server)._replace(path=f"/{self._template}"))
+        if server:
+            _administer(server, f'CREATE DATABASE "{self._template}"')
+            url = urlunsplit(urlsplit(server)._replace(path=f"/{self._template}"))
         else:
             url = f"sqlite:///{_file(self._template)}"
         command = [sys.executable, "manage.py", "migrate", "-v0"]
-        subprocess.run(command, cwd=ROOT, env={**env, "DATABASE_URL": url}, check=True)
+        return subprocess.Popen(command, cwd=ROOT, env={**env, "DATABASE_URL": url}, stdin=subprocess.DEVNULL)
 
-    def _copy(self, name: str) -> None:
-        if self._server:
-            self._administer(
+    def _copy(self, server: str, name: str) -> None:
+        if server:
+            _administer(
+                server,
                 f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
                 f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"',
             )
@@ -68,10 +78,16 @@ class Databases:
         _remove(name)
         shutil.copyfile(_file(self._template), _file(name))
 
-    def _administer(self, *statements: str) -> None:
-        with psycopg.connect(self._server, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement)  # type: ignore[arg-type]
+
+def _server_of(env: Mapping[str, str]) -> str:
+    """The URL of PostgreSQL; nothing for SQLite."""
+    return env.get("DATABASE_URL", "")
+
+
+def _administer(server: str, *statements: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type]
 
 
 def _file(name: str) -> Path:

@@ -125,6 +125,9 @@ def main(wanted: Sequence[str]) -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     tally, began = Tally(), time.monotonic()
     with Services(RESULTS) as services, Databases(f"test_voltdesk_{os.getpid()}") as databases:
+        for step in filter(lambda step: step.is_pytest, steps):
+            with contextlib.suppress(Unavailable):  # it says so when its turn comes
+                databases.begin(environment(step, services))
         for _together, some in groupby(steps, key=lambda step: step.group if step.group in TOGETHER else step.name):
             for one in run_together([*some], services, databases):
                 tally.add(one)
