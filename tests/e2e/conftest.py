@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvicorn
@@ -23,7 +23,7 @@ from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.db import connection
 from django.test.utils import override_settings, setup_databases
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from tests.e2e.desk import Desk, Street
 from tests.factories.cast import make_tenant
@@ -33,8 +33,11 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 START_S = 20
 PICTURES = Path(__file__).resolve().parent.parent.parent / "var" / "test-results" / "pages"
-WIDTHS = {"phone": {"width": 390, "height": 844}, "desktop": {"width": 1440, "height": 900}}
-SCHEMES = ("light", "dark")
+WIDTHS: dict[str, ViewportSize] = {
+    "phone": {"width": 390, "height": 844},
+    "desktop": {"width": 1440, "height": 900},
+}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
@@ -101,23 +104,28 @@ def axe_clean() -> Callable[[Page], None]:
 
 
 @pytest.fixture
-def shot(request: pytest.FixtureRequest) -> Callable[[Page], None]:
-    """Keeps a picture of the page among the results, named after the test."""
-    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+def shot(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Keeps a picture of the page among the results, named after the test and what it shows."""
 
-    def take(page: Page) -> None:
+    def take(page: Page, *of: str) -> None:
+        name = re.sub(r"\W+", "-", "-".join((request.node.name, *of))).strip("-")
         page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
     return take
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=lambda pair: "-".join(pair))
-def looks(request: pytest.FixtureRequest, site: Site, page: Page) -> Page:
-    """The page at phone and desktop width, in light and dark."""
-    width, scheme = request.param
-    page.set_viewport_size(WIDTHS[width])
-    page.emulate_media(color_scheme=scheme)
-    return page
+@pytest.fixture
+def looks(page: Page) -> Callable[[], Iterator[str]]:
+    """The page that stands in the browser at phone and desktop width, in light and dark."""
+
+    def each() -> Iterator[str]:
+        for width, size in WIDTHS.items():
+            page.set_viewport_size(size)
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                yield f"{width}-{scheme}"
+
+    return each
 
 
 @pytest.fixture(scope="module")

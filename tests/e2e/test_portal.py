@@ -85,14 +85,15 @@ def assert_fits(page, path: str) -> None:
     assert wider == 0, path
 
 
-def test_every_page_can_be_used_by_everybody(site, tenant, looks, axe_clean, shot, refused):
-    sign_in(site, looks)
+def test_every_page_can_be_used_by_everybody(site, tenant, page, looks, axe_clean, shot, refused):
+    sign_in(site, page)
     for path in pages_of(tenant):
-        looks.goto(site.url(HOST, path))
-        axe_clean(looks)
-        assert_fits(looks, path)
-    looks.goto(site.url(HOST))
-    shot(looks)
+        page.goto(site.url(HOST, path))
+        for look in looks():
+            axe_clean(page)
+            assert_fits(page, f"{path} {look}")
+            if path == "/":
+                shot(page, look)
     assert refused == []
 
 
