@@ -125,25 +125,30 @@ def main(wanted: Sequence[str]) -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     tally, began = Tally(), time.monotonic()
     with Services(RESULTS) as services, Databases(f"test_voltdesk_{os.getpid()}") as databases:
-        for step in filter(lambda step: step.is_pytest, steps):
-            with contextlib.suppress(Unavailable):  # it says so when its turn comes
-                databases.begin(environment(step, services))
         for _together, some in groupby(steps, key=lambda step: step.group if step.group in TOGETHER else step.name):
-            for one in run_together([*some], services, databases):
+            for one in run_together([*some], steps, services, databases):
                 tally.add(one)
     print(f"{time.monotonic() - began:.0f} s")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
     return 1 if tally.failed or tally.skipped else 0
 
 
-def run_together(steps: Sequence[Step], services: Services, databases: Databases) -> Iterator[Tally]:
-    """Run steps at the same time; print one line for each, and the end of its log if it failed."""
+def run_together(
+    steps: Sequence[Step], every: Sequence[Step], services: Services, databases: Databases
+) -> Iterator[Tally]:
+    """Run steps at the same time; print one line for each, and the end of its log if it failed.
+
+    While they run, what any other needs is found, and its tables are made.
+    """
     began = time.monotonic()
     prepared = [(step, prepare(step, services, databases)) for step in steps]
     with contextlib.ExitStack() as ending:
         running = [
             (step, env if isinstance(env, str) else ending.enter_context(begun(step, env))) for step, env in prepared
         ]
+        for step in filter(lambda step: step.is_pytest, every):
+            with contextlib.suppress(Unavailable):  # it says so when its turn comes
+                databases.begin(environment(step, services))
         for step, process in running:
             print(f"{step.name:14}", end="", flush=True)
             tally = Tally(failed=1) if isinstance(process, str) else tally_of(step, process)
