@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
+from multiprocessing.context import ForkServerProcess
 
 import pytest
 from django.db import connection
 from django.test.utils import setup_databases
 
+from tests.billing import worker
 from tests.factories.cast import Tenant, make_tenant
 from tests.ocpp import live
-
-ROOT = Path(__file__).resolve().parents[2]
-Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -33,11 +30,6 @@ def tenant(committed: str) -> Tenant:
 
 
 @pytest.fixture
-def begin(committed: str) -> Begin:
+def begin(committed: str) -> Callable[..., ForkServerProcess]:
     """Start a process that works on the same database."""
-
-    def start(*arguments: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.billing.worker", *(str(one) for one in arguments)]
-        return subprocess.Popen(command, cwd=ROOT, env=live.environment(committed), stderr=subprocess.PIPE)
-
-    return start
+    return partial(worker.begin, committed)
