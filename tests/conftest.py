@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -29,11 +30,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--only-with-database"):
-        return
-    without = [item for item in items if not uses_database(item)]
-    config.hook.pytest_deselected(items=without)
-    items[:] = [item for item in items if uses_database(item)]
+    if config.getoption("--only-with-database"):
+        without = [item for item in items if not uses_database(item)]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if uses_database(item)]
+    items[:] = spread(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+
+
+def spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Tests that wait for chargers come at another time in each worker's part: others compute meanwhile, and none is
+    left to be waited for at the end."""
+    waiting = [item for item in items if "ocpp" in item.path.parts]
+    others = [item for item in items if "ocpp" not in item.path.parts]
+    spread_out: list[pytest.Item] = []
+    for part in range(workers):
+        mine = _part(others, part, workers)
+        before = len(mine) * part // workers
+        spread_out += [*mine[:before], *_part(waiting, part, workers), *mine[before:]]
+    return spread_out
+
+
+def _part(items: list[pytest.Item], part: int, parts: int) -> list[pytest.Item]:
+    return items[len(items) * part // parts : len(items) * (part + 1) // parts]
 
 
 def uses_database(item: pytest.Item) -> bool:
