@@ -29,7 +29,7 @@ if REDIS_URL:
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 # pytest renders each record with its traceback, and refusals are what tests ask for.
-LOGGING["loggers"]["django.request"] = {"level": "ERROR"}
+LOGGING["loggers"] |= {"django.request": {"level": "ERROR"}, "django.security": {"level": "CRITICAL"}}
 # In memory, but where several processes share the files.
 _STORAGE = "FileSystemStorage" if "TEST_MEDIA" in os.environ else "InMemoryStorage"
 STORAGES = {

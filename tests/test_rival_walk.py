@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from apps.accounts import permissions, selectors, services
-from apps.accounts.models import User
+from apps.accounts.models import Operator, User
 from apps.core.actor import ANONYMOUS, Actor
 from apps.core.admin import ModelAdmin, PlatformAdmin
 from tests.factories.cast import CANARY, Tenant, make_tenant
@@ -89,6 +90,10 @@ TENANT_ADMINS = [(model, one) for model, one in REGISTERED if not isinstance(one
 # Parameters that are no ids, with a value that their pages know.
 WORDS = {"action": "Reset", "repair": "accept_as_is"}
 
+# Of the standing world: the cookies of our people by user id, and our key by operator id.
+SIGNED_IN: dict[int, SimpleCookie] = {}
+KEYS: dict[int, str] = {}
+
 ids = str
 
 
@@ -103,6 +108,12 @@ def standing_world(standing_rows: Callable[[], AbstractContextManager[None]]) ->
         ours, rival = make_tenant("Amber"), make_tenant(CANARY)
         fill(ours, "Amber")
         fill(rival, CANARY)
+        SIGNED_IN.clear()
+        for user in (ours.owner, ours.manager, ours.driver):
+            client = Client()
+            client.force_login(user)
+            SIGNED_IN[user.pk] = client.cookies
+        KEYS[ours.operator.pk] = key_of(ours.operator)
     return ours, rival
 
 
@@ -134,16 +145,19 @@ class Visitor:
 
 def visitor(user: User, host: str, key: str = "") -> Visitor:
     client = Client(raise_request_exception=False)
-    client.force_login(user)
+    client.cookies.load(SIGNED_IN[user.pk].output(header="", sep=";"))
     return Visitor(client, host, key)
 
 
 def owner_of(tenant: Tenant) -> Visitor:
+    return visitor(tenant.owner, settings.ADMIN_HOST, KEYS[tenant.operator.pk])
+
+
+def key_of(operator: Operator) -> str:
+    """A key with every right that a key can have."""
     held = [name for name in permissions.of_role("owner") if name.partition(".")[0] != "accounts"]
-    _key, secret = services.create_api_key(
-        actor=Actor.system(tenant.operator), operator=tenant.operator, name="walk", scopes=held
-    )
-    return visitor(tenant.owner, settings.ADMIN_HOST, secret)
+    _key, secret = services.create_api_key(actor=Actor.system(operator), operator=operator, name="walk", scopes=held)
+    return secret
 
 
 def body(response: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -167,13 +168,16 @@ def start_steps(request: HttpRequest) -> list[Step]:
 
 
 def _page(request: HttpRequest, title: Any, icon: str, label: str) -> dict[str, Any] | None:
+    model, link = _list_of(label)
+    if model is None or not admin.site.get_model_admin(model).has_view_permission(request):
+        return None
+    return {"title": title, "icon": icon, "link": link}
+
+
+@cache
+def _list_of(label: str) -> tuple[type[Model] | None, str]:
+    """A model and its list, both the same for everybody; nothing if it has none."""
     model = apps.get_model(label)
     if not admin.site.is_registered(model):
-        return None
-    if not admin.site.get_model_admin(model).has_view_permission(request):
-        return None
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"),
-    }
+        return None, ""
+    return model, reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
