@@ -17,6 +17,8 @@ if _database["ENGINE"].endswith("sqlite3"):
     _database["TEST"] = {"NAME": str(_folder / f"{_name}.sqlite3")}
 else:
     _database["TEST"] = {"NAME": _name}
+    # Without statistics everything looks costly, and is compiled for longer than it runs.
+    _database["OPTIONS"]["options"] = "-c jit=off"
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if REDIS_URL:

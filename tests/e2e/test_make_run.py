@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIRST_START_S, SECOND_START_S, END_S = 60, 5, 5
+FIRST_START_S, SECOND_START_S, END_S = 180, 5, 5
 
 
 class Installation:
@@ -30,11 +30,8 @@ class Installation:
 
     def start(self) -> float:
         """Seconds to the first page."""
-        return self.start_until(lambda: self._status() == 200)
-
-    def start_until(self, reached: Callable[[], bool]) -> float:
         self.begin()
-        return self.reach(reached)
+        return self.reach(self.answers)
 
     def begin(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -83,54 +80,29 @@ class Installation:
         with sqlite3.connect(self.folder / "var" / "voltdesk.sqlite3") as database:
             return database.execute("SELECT name, applied FROM django_migrations ORDER BY id").fetchall()
 
-    def _status(self) -> int | None:
+    def answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", "/healthz")
-            return connection.getresponse().status
+            return connection.getresponse().status == 200
         except OSError:
-            return None
+            return False
         finally:
             connection.close()
 
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The first load has begun: it takes long, and the first test needs two loads more."""
     one = Installation(tmp_path_factory.mktemp("run"))
+    one.begin()
     yield one
     if one.process.poll() is None:
         one.process.terminate()
         one.process.wait(timeout=30)
 
 
-def test_a_second_start_is_fast_and_keeps_the_data(installation):
-    installation.start()
-    assert installation.end(signal.SIGINT)[0] == 0
-    before = installation.tables_made_at()
-    assert installation.start() < SECOND_START_S
-    assert installation.end(signal.SIGINT)[0] == 0
-    assert before
-    assert installation.tables_made_at() == before
-
-
-def test_it_says_where_to_click(installation):
-    installation.start()
-    installation.reach(lambda: f"http://admin.localhost:{installation.port}/" in installation.output())
-    mails = installation.folder / "var" / "mails"
-    installation.reach(lambda: any(mails.glob("*")))  # of the demo's invoices
-    installation.end(signal.SIGINT)
-    assert "MIME-Version" not in installation.output()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_everything_it_started(installation, number):
-    installation.start()
-    code, seconds = installation.end(number)
-    assert code == 0
-    assert seconds < END_S
-
-
-def test_a_signal_during_the_first_load_ends_it_and_the_next_start_loads_anew(tmp_path):
+def test_a_signal_during_the_first_load_ends_it_and_the_next_start_loads_anew(installation, tmp_path):
     asked = {number: Installation(tmp_path / number.name) for number in (signal.SIGINT, signal.SIGTERM)}
     for one in asked.values():
         one.begin()
@@ -145,6 +117,31 @@ def test_a_signal_during_the_first_load_ends_it_and_the_next_start_loads_anew(tm
     for one in asked.values():
         one.reach(lambda one=one: "The demo was not loaded to its end; it is made anew" in one.output())
         assert one.end(signal.SIGINT, processes=2)[0] == 0
+
+
+def test_a_second_start_is_fast_and_keeps_the_data(installation):
+    installation.reach(installation.answers)
+    assert installation.end(signal.SIGINT)[0] == 0
+    before = installation.tables_made_at()
+    assert installation.start() < SECOND_START_S
+    assert installation.end(signal.SIGINT)[0] == 0
+    assert before
+    assert installation.tables_made_at() == before
+
+
+def test_it_says_where_to_click(installation):
+    installation.start()
+    installation.reach(lambda: f"http://admin.localhost:{installation.port}/" in installation.output())
+    assert str(installation.folder / "var" / "mails") in installation.output()  # not over where to click
+    installation.end(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything_it_started(installation, number):
+    installation.start()
+    code, seconds = installation.end(number)
+    assert code == 0
+    assert seconds < END_S
 
 
 def test_processes_do_not_outlive_a_killed_supervisor(installation):
