@@ -162,6 +162,13 @@ class SessionFacts:
     start_received_at: dt.datetime
     start_generation: int | None
     meter_start_wh: int | None
+    # live figures
+    reading_at: dt.datetime | None = None
+    register_wh: int | None = None
+    register_at: dt.datetime | None = None
+    power_w: int | None = None
+    soc_percent: int | None = None
+    # what no reading asks for
     meter_start_sent: str = ""
     uid: str = ""
     token_id: int | None = None
@@ -184,12 +191,6 @@ class SessionFacts:
     stop_reason: str = ""
     stop_uid: str = ""
     awaiting_since: dt.datetime | None = None
-    # live figures
-    reading_at: dt.datetime | None = None
-    register_wh: int | None = None
-    register_at: dt.datetime | None = None
-    power_w: int | None = None
-    soc_percent: int | None = None
     is_new: bool = False
     dirty: bool = False
     live_dirty: bool = False

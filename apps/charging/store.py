@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -80,17 +81,22 @@ _FIXED = {
 }
 _LIVE = ("reading_at", "register_wh", "register_at", "power_w", "soc_percent")
 _COLUMNS = (*_FIXED, *_MUTABLE)
+_all_of, _mutable_of, _live_of = attrgetter(*_COLUMNS), attrgetter(*_MUTABLE), attrgetter(*_LIVE)
 _TIMES = (*(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "timestamptz"), "reading_at", "register_at")
 # In the order of the dataclass, so that a row is a session without a look-up a column.
 _LOADED = tuple(field.name for field in fields(SessionFacts) if field.name in (*_COLUMNS, *_LIVE))
+_READ_ALONG = _LOADED[: _LOADED.index("meter_start_sent")]
 
-_SESSIONS = (
-    f"SELECT {', '.join(f'{"l" if name in _LIVE else "s"}.{name}' for name in _LOADED)} "
-    "FROM charging_session s JOIN charging_sessionlive l ON l.session_id = s.id WHERE "
-)
-_LOCK_LIVE = " ORDER BY s.id FOR NO KEY UPDATE OF l"
-_LOCK_BOTH = " ORDER BY s.id FOR NO KEY UPDATE OF s, l"
-_BY_TRANSACTION = "s.transaction_id = ANY(%s::bigint[])"
+
+def _sessions(columns: Sequence[str]) -> str:
+    selected = ", ".join(f"{'l' if name in _LIVE else 's'}.{name}" for name in columns)
+    return f"SELECT {selected} FROM charging_session s JOIN charging_sessionlive l ON l.session_id = s.id WHERE "
+
+
+# What is loaded, and how it is locked: for readings alone, and for messages that ask or change more.
+_LIVE_ONLY = _sessions(_READ_ALONG), " ORDER BY s.id FOR NO KEY UPDATE OF l"
+_WHOLE = _sessions(_LOADED), " ORDER BY s.id FOR NO KEY UPDATE OF s, l"
+_BY_TRANSACTION = "s.transaction_id IN (SELECT unnest(%s::bigint[]))"
 _BY_START_KEY = "s.station_id = ANY(%s::bigint[]) AND s.start_key = ANY(%s::text[])"
 _BY_BASE_KEY = f"s.station_id = ANY(%s::bigint[]) AND substr(s.start_key, 1, {KEY_LENGTH}) = ANY(%s::text[])"
 _BY_END = "s.station_id = ANY(%s::bigint[]) AND s.ended_sent = ANY(%s::text[]) AND s.meter_stop_sent = ANY(%s::text[])"
@@ -193,6 +199,11 @@ class Wanted:
     named: list[tuple[int, Measured]] = field(default_factory=list)
     undated: set[int] = field(default_factory=set)
 
+    @property
+    def only_readings(self) -> bool:
+        """Whether sessions are asked for their live figures alone."""
+        return not (self.open_at or self.uids)
+
     def add(self, message: Message) -> None:
         body = message.body
         self.stations.add(message.station_id)
@@ -290,12 +301,12 @@ def _load_tokens(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted) 
 
 
 def _load_sessions(connection: BaseDatabaseWrapper, facts: Facts, wanted: Wanted) -> list[SessionFacts]:
-    lock = _LOCK_BOTH if wanted.open_at else _LOCK_LIVE
+    select, lock = _LIVE_ONLY if wanted.only_readings else _WHOLE
     found: dict[int, SessionFacts] = {}
 
     def load(condition: str, *params: list[Any], suffix: str = lock) -> None:
         if all(params):
-            for row in bulk.fetch_rows(connection, _SESSIONS + condition + suffix, *params):
+            for row in bulk.fetch_rows(connection, select + condition + suffix, *params):
                 found.setdefault(row[0], _session(row))
 
     load(_BY_TRANSACTION, sorted(wanted.transactions))
@@ -332,7 +343,8 @@ def _index(facts: Facts, session: SessionFacts) -> None:
     if session.state in ("active", "awaiting"):
         siblings = facts.open_sessions.setdefault(session.station_id, [])
         siblings.append(session)
-        siblings.sort(key=lambda one: one.id, reverse=True)
+        if len(siblings) > 1:
+            siblings.sort(key=lambda one: one.id, reverse=True)
     if session.token_id is not None and session.state == "active":
         facts.busy.setdefault(session.token_id, []).append(session)
 
@@ -377,17 +389,17 @@ def _changed_sessions(
 
 
 def _session_row(session: SessionFacts) -> bulk.Row:
-    return (*(getattr(session, name) for name in _COLUMNS), uuid.uuid4(), "ocpp1.6")
+    return (*_all_of(session), uuid.uuid4(), "ocpp1.6")
 
 
 def _change_row(session: SessionFacts) -> bulk.Row:
-    return (session.id, *(getattr(session, name) for name in _MUTABLE))
+    return (session.id, *_mutable_of(session))
 
 
 def _live_row(session: SessionFacts, *operator_id: int) -> bulk.Row:
     known = session.register_wh is not None and session.meter_start_wh is not None
     energy = session.register_wh - session.meter_start_wh if known else 0  # type: ignore[operator]
-    return (session.id, *operator_id, energy, *(getattr(session, name) for name in _LIVE))
+    return (session.id, *operator_id, energy, *_live_of(session))
 
 
 def _authorisation_rows(decided: Sequence[tuple[Message, Decision]]) -> Iterable[bulk.Row]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import Format
 
 Row = tuple[Any, ...]
 
@@ -80,9 +81,11 @@ def update_rows(connection: BaseDatabaseWrapper, update: Update, rows: Sequence[
 
 
 def fetch_rows(connection: BaseDatabaseWrapper, sql: str, *params: Any) -> list[Row]:
-    """Rows of a query whose list parameters are written `= ANY(%s::type[])`, also on SQLite (as JSON)."""
+    """Rows of a query whose list parameters are written `= ANY(%s::type[])`, or for hundreds of values
+    `IN (SELECT unnest(%s::type[]))`, which PostgreSQL never looks through once a row. Also on SQLite (as JSON)."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            cursor.cursor.format = Format.BINARY  # half the cost of texts, on both sides
             cursor.execute(sql, [_pg_parameter(value) for value in params])
             return list(cursor.fetchall())
         cursor.execute(_sqlite_query(sql), [_sqlite_parameter(value) for value in params])
@@ -208,7 +211,8 @@ def _sqlite_update(update: Update) -> str:
 @functools.cache
 def _sqlite_query(sql: str) -> str:
     for kind in ("bigint", "text"):
-        sql = sql.replace(f"= ANY(%s::{kind}[])", "IN (SELECT value FROM json_each(%s))")
+        for written in (f"= ANY(%s::{kind}[])", f"IN (SELECT unnest(%s::{kind}[]))"):
+            sql = sql.replace(written, "IN (SELECT value FROM json_each(%s))")
     return re.sub(r" FOR NO KEY UPDATE( OF [\w, ]+)?", "", sql)
 
 

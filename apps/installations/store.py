@@ -39,13 +39,13 @@ _STATIONS_LOCKED = f"{_STATIONS} ORDER BY s.station_id FOR NO KEY UPDATE OF s"
 _CONNECTORS = """
 SELECT c.station_id, c.number, c.max_power_w, c.id
   FROM installations_connector c
- WHERE c.station_id = ANY(%s::bigint[]) AND c.archived_at IS NULL"""
+ WHERE c.station_id IN (SELECT unnest(%s::bigint[])) AND c.archived_at IS NULL"""
 
 _CONNECTORS_WITH_STATUS = """
 SELECT c.station_id, c.number, c.max_power_w, c.id, s.status, s.error_code, s.generation, s.sequence
   FROM installations_connector c
   JOIN installations_connectorstate s ON s.connector_id = c.id
- WHERE c.station_id = ANY(%s::bigint[]) AND c.archived_at IS NULL"""
+ WHERE c.station_id IN (SELECT unnest(%s::bigint[])) AND c.archived_at IS NULL"""
 
 _CONNECTOR_STATUS = bulk.Update(
     "installations_connectorstate",

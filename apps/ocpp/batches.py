@@ -115,6 +115,10 @@ class Call:
     def size(self) -> int:
         return frames.size(self.raw)
 
+    @property
+    def is_read(self) -> bool:
+        return self.message is not None or self.error is not None
+
     def begin(self) -> None:
         self.socket.begin(self)
 
@@ -336,7 +340,8 @@ def _decide_one(
             decision = decisions.decide(message, facts, now)
     facts.apply(decision, message.station_id)
     station = facts.stations[message.station_id]
-    outcome.changes.found.extend((station, one, message.received_at) for one in decision.new_connectors)
+    for connector in decision.new_connectors:
+        outcome.changes.found.append((station, connector, message.received_at))
     outcome.decided.append((message, decision))
     return decision.reply
 

@@ -1,8 +1,9 @@
 """From an admitted CALL to its answer: lanes of threads, batches, one transaction for many chargers' messages.
 
-A batch is read (frames to bodies), loaded (one query a table), decided (pure), written (one statement a table) and
-committed; only then do its answers leave (gateway contract G1, G3 to G8, G12, G14, G19). PostgreSQL: three threads with
-a connection each. SQLite: one writer thread that takes urgent messages first.
+A call is read (frame to body) as it comes, a long one by its lane. A batch is loaded (one query a table), decided
+(pure), written (one statement a table) and committed; only then do its answers leave (gateway contract G1, G3 to G8,
+G12, G14, G19). PostgreSQL: three threads with a connection each. SQLite: one writer thread that takes urgent messages
+first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGES = 500
 MAX_BYTES = 4 * 1024 * 1024
+AT_ONCE = 4096  # characters; a longer frame would hold up the event loop
 QUIET_RATE = 25.0  # messages a second below which the bulk lane does not wait
 TARGET = 50  # messages that a bulk window aims at
 MAX_WINDOW_S = 0.2
@@ -202,6 +204,8 @@ class Inbox:
 
     def put(self, call: Call) -> None:
         lane = Lane.URGENT if call.action in v16.URGENT else Lane.BULK if call.action in v16.BULK else Lane.RARE
+        if lane is not Lane.RARE and len(call.raw) <= AT_ONCE:
+            batches.read(call)  # while what was parsed is still in the processor's cache
         self._worker_of[lane].put(lane, call)
 
     def log(self, row: FrameRow) -> None:
@@ -242,8 +246,9 @@ class Inbox:
         """Commit the calls of one lane and hand their answers to the event loop."""
         if lane is not Lane.RARE:
             for call in calls:
-                self._give_way()
-                batches.read(call)
+                if not call.is_read:
+                    self._give_way()
+                    batches.read(call)
         log = self._take_log() if lane is Lane.BULK else []
         self._commit(batches.Batch(calls, log, f"{self.name}:{lane.name}", self._give_way))
 

@@ -65,10 +65,9 @@ class BulkTest(TestCase):
     @given(rows)
     def test_rows_arrive_as_sent(self, sent):
         bulk.insert_rows(connection, TABLE, [(index, *row) for index, row in enumerate(sent)])
-        found = bulk.fetch_rows(
-            connection, "SELECT * FROM bulk_trial WHERE id = ANY(%s::bigint[]) ORDER BY id", [*range(9)]
-        )
-        assert [_plain(row[1:]) for row in found] == sent
+        for condition in ("= ANY(%s::bigint[])", "IN (SELECT unnest(%s::bigint[]))"):
+            query = f"SELECT * FROM bulk_trial WHERE id {condition} ORDER BY id"
+            assert [_plain(row[1:]) for row in bulk.fetch_rows(connection, query, [*range(9)])] == sent
 
     def test_a_member_of_an_enumeration_is_its_number(self):
         bulk.insert_rows(connection, TABLE, [(1, signal.SIGTERM, None, None, None, None, None, b"")])

@@ -150,8 +150,14 @@ class Live:
         return doubt(code, self.session, f"{int(at.timestamp())}:{register_wh}", evidence)
 
     def change(self) -> SessionChange:
-        values = {"reading_at": self.at, "power_w": self.power_w, "soc_percent": self.soc_percent}
-        return SessionChange(self.session, values | {"register_wh": self.register_wh, "register_at": self.register_at})
+        values = {
+            "reading_at": self.at,
+            "power_w": self.power_w,
+            "soc_percent": self.soc_percent,
+            "register_wh": self.register_wh,
+            "register_at": self.register_at,
+        }
+        return SessionChange(self.session, values)
 
 
 def _max_power_w(session: SessionFacts, station: StationFacts) -> int:

@@ -121,12 +121,12 @@ def _read_status(payload: dict[str, Any], received_at: dt.datetime, repairs: Rep
 
 
 def _read_authorize(payload: dict[str, Any], received_at: dt.datetime, repairs: Repairs) -> Authorise:
-    return Authorise(_tag(_needed(payload, "idTag"), repairs))
+    return Authorise(_tag(_needed(payload, "idTag"), "idTag", repairs))
 
 
 def _read_start(payload: dict[str, Any], received_at: dt.datetime, repairs: Repairs) -> Started:
     connector = _connector(payload, repairs)
-    uid = _tag(_needed(payload, "idTag"), repairs)
+    uid = _tag(_needed(payload, "idTag"), "idTag", repairs)
     meter_sent = _needed(payload, "meterStart")
     meter_wh = _meter(meter_sent, "meterStart", repairs)
     at = _moment(payload.get("timestamp"), received_at, repairs)
@@ -146,19 +146,15 @@ def _read_meter_values(payload: dict[str, Any], received_at: dt.datetime, repair
     elements = _elements(_needed(payload, "meterValue"), received_at, repairs)
     if not elements:
         raise CallError("PropertyConstraintViolation", "meterValue: no usable sample")
-    transaction = payload.get("transactionId")
-    if transaction is not None:
-        transaction = _integer(transaction, "transactionId", repairs)
-    return Measured(connector, transaction, elements)
+    return Measured(connector, _optional(_integer, payload.get("transactionId"), "transactionId", repairs), elements)
 
 
 def _read_stop(payload: dict[str, Any], received_at: dt.datetime, repairs: Repairs) -> Ended:
     meter_sent = _needed(payload, "meterStop")
-    tag = payload.get("idTag")
     data = payload.get("transactionData")
     return Ended(
         transaction_id=_integer(_needed(payload, "transactionId"), "transactionId", repairs),
-        uid=None if tag is None else _tag(tag, repairs),
+        uid=_optional(_tag, payload.get("idTag"), "idTag", repairs),
         at=_moment(payload.get("timestamp"), received_at, repairs),
         meter_wh=_meter(meter_sent, "meterStop", repairs),
         meter_sent=str(meter_sent)[:40],
@@ -245,6 +241,19 @@ def _needed(payload: dict[str, Any], name: str) -> Any:
     return value
 
 
+def _optional[T](read: Callable[[Any, str, Repairs], T], value: Any, name: str, repairs: Repairs) -> T | None:
+    """What nobody needs is left out where it cannot be read; a number beyond 64 bit is refused all the same."""
+    if value is None:
+        return None
+    try:
+        return read(value, name, repairs)
+    except CallError as error:
+        if error.code != "TypeConstraintViolation":
+            raise
+        repairs.append("bad_field")
+        return None
+
+
 def _connector(payload: dict[str, Any], repairs: Repairs, highest: int = MAX_NUMBER) -> int:
     number = _integer(_needed(payload, "connectorId"), "connectorId", repairs)
     if not 0 <= number <= highest:
@@ -277,7 +286,7 @@ def _integer(value: Any, name: str, repairs: Repairs) -> int:
     return number
 
 
-def _tag(value: Any, repairs: Repairs) -> str:
+def _tag(value: Any, name: str, repairs: Repairs) -> str:
     if isinstance(value, str):
         if len(value) > 20:
             repairs.append("too_long")
@@ -285,7 +294,7 @@ def _tag(value: Any, repairs: Repairs) -> str:
     if type(value) in (int, float):
         repairs.append("number_as_text")
         return str(value)
-    raise CallError("TypeConstraintViolation", "idTag is no text")
+    raise CallError("TypeConstraintViolation", f"{name} is no text")
 
 
 def _text(value: Any, limit: int, repairs: Repairs) -> str:
