@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account import forms as allauth_forms
+from allauth.core import context
 from django import forms
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import LANGUAGES
+from apps.accounts.selectors import reset_tokens
 
 FOLLOW_BROWSER = ("", _("as the browser asks"))
 
@@ -31,6 +33,14 @@ class ResetPasswordForm(allauth_forms.ResetPasswordForm):
         super().__init__(*args, **kwargs)
         self.fields["email"].label = _("E-mail")
         _without_examples(self)
+
+
+class UserTokenForm(allauth_forms.UserTokenForm):
+    """allauth's check of a link for a new password: only on the host that the link was made for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.token_generator = reset_tokens(context.request.brand)
 
 
 def _without_examples(form: forms.Form) -> None:

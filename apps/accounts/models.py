@@ -214,6 +214,11 @@ class Brand(PublicIdModel, TenantModel):
     def __str__(self) -> str:
         return f"{self.name} ({self.host})"
 
+    def shows(self, role: Membership | Invitation) -> bool:
+        """Whether a role counts on this host: the operator's brand shows all of its own, an organisation's those inside
+        it."""
+        return self.operator_id == role.operator_id and self.organisation_id in (None, role.organisation_id)
+
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:

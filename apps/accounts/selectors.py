@@ -11,10 +11,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from allauth.account.authentication import get_authentication_records
+from allauth.account.forms import EmailAwarePasswordResetTokenGenerator
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.core.cache import cache
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -169,6 +170,35 @@ def brand_for(*, operator: Operator, organisation: Organisation | None) -> Brand
     return own or brands.filter(organisation=None).order_by("pk").first()
 
 
+def home_of_account(user: User, *, asked_on: Brand | None) -> tuple[Operator | None, Brand | None]:
+    """Whose e-mail it is that says something about a person's account, and to which host its link leads (None: the
+    admin's): the brand on which they asked, if that may have it, else where they have a role.
+
+    Whoever runs a brand's host can read what is sent to it, and the link opens all that the person may do. So a brand
+    gets it only if it shows every role they have. Platform staff always go to the admin host.
+    """
+    current = Membership.objects.unscoped("a person's own roles").current().filter(user=user)
+    roles = list(current.select_related("operator").order_by(F("organisation").asc(nulls_first=True), "pk"))
+    here = [role for role in roles if asked_on is not None and asked_on.shows(role)]
+    teller = next((role.operator for role in [*here, *roles]), None)
+    if user.platform_role or not roles or asked_on is None:
+        return teller, None
+    if len(here) == len(roles):
+        return teller, asked_on
+    if roles[0].organisation_id is None:
+        return teller, None
+    own = Brand.objects.unscoped("the brands of a person's own operator").filter(operator=teller)
+    ordered = own.order_by(F("organisation").asc(nulls_last=True), "pk")
+    return teller, next((brand for brand in ordered if all(brand.shows(role) for role in roles)), None)
+
+
+def reset_tokens(brand: Brand | None) -> EmailAwarePasswordResetTokenGenerator:
+    """What makes and checks the tokens for a new password on one host: on every other host they open nothing."""
+    tokens = EmailAwarePasswordResetTokenGenerator()
+    tokens.key_salt = f"accounts.password_reset.{brand.pk if brand else 'admin'}"
+    return tokens
+
+
 def public_url(path: str, *, brand: Brand | None) -> str:
     """An absolute URL for mails, from the brand's stored host (None: the admin's), never from a request."""
     scheme, port = settings.PUBLIC_SCHEME, settings.PUBLIC_PORT
@@ -252,9 +282,7 @@ def _actor_on_admin(user: User, operators: list[Operator], chosen: int | None, *
 
 
 def _actor_on_brand(user: User, brand: Brand) -> Actor:
-    memberships = _memberships(user, brand.operator_id)
-    if brand.organisation_id is not None:
-        memberships = [one for one in memberships if one.organisation_id == brand.organisation_id]
+    memberships = [one for one in _memberships(user, brand.operator_id) if brand.shows(one)]
     return _actor(user, brand.operator_id, memberships) if memberships else ANONYMOUS
 
 

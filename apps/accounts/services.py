@@ -143,7 +143,7 @@ def invite_person(
     """Offer a role by e-mail. The link leads to `brand`'s host; operator roles are accepted on the admin host.
 
     An open offer of the same role to the same address is replaced. Raises `CannotGrantRole`, and `ValidationError`
-    after 100 invitations of an operator in an hour.
+    where `brand` does not show the role, and after 100 invitations of an operator in an hour.
     """
     organisation_id = organisation.pk if organisation else None
     if not actor.can("accounts.invite_membership", organisation_id=organisation_id):
@@ -164,6 +164,10 @@ def invite_person(
         invited_by_id=actor.user_id,
         expires_at=now + dt.timedelta(days=INVITATION_DAYS),
     )
+    if invitation.brand is not None and not invitation.brand.shows(invitation):
+        raise ValidationError(
+            {"brand": _("The role does not count on this brand's host. Choose the operator's brand, or none.")}
+        )
     invitation.token_hash = _hash(invitation_token(invitation))
     invitation.full_clean()
     invitation.save()
@@ -177,13 +181,14 @@ def resend_invitation(*, actor: Actor, invitation: Invitation, why: str = "") ->
     """Send the offer again, with a new link and a new week; the old link ends."""
     _require_open(invitation)
     record_audit(actor=actor, action="invitation.resent", target=invitation, why=why)
+    brand = invitation.brand
     return invite_person(
         actor=actor,
         operator=invitation.operator,
         email=invitation.email,
         role=invitation.role,
         organisation=invitation.organisation,
-        brand=invitation.brand,
+        brand=brand if brand is not None and brand.shows(invitation) else None,
     )
 
 
@@ -266,7 +271,8 @@ def save_profile(*, user: User, name: str, language: str) -> User:
 
 
 def ask_password_reset(*, user: User, brand: Brand | None) -> None:
-    """Have a link for a new password mailed, to the host of `brand` or to the admin's."""
+    """Have a link for a new password mailed. `brand`: on whose host it was asked for (None: the admin's), which is not
+    always where the link leads (`selectors.home_of_account`)."""
     brand_id = brand.pk if brand else None
     publish(events.PASSWORD_RESET_ASKED, user_id=user.pk, brand_id=brand_id, request_id=uuid.uuid4().hex)
 
@@ -379,6 +385,8 @@ def save_brand(*, brand: Brand, actor: Actor) -> Brand:
 def _check_brand(brand: Brand) -> None:
     if brand.host == settings.ADMIN_HOST:
         raise ValidationError({"host": _("This is the back office's host. Choose another one.")})
+    if brand.host == settings.CHARGER_HOST:
+        raise ValidationError({"host": _("This is the chargers' host. Choose another one.")})
     for name, background in _ACCENTS:
         colour = getattr(brand, name)
         if not contrast.passes(colour, background):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
 
 from apps.accounts import events as account_events
-from apps.accounts.models import Brand, Invitation, Membership, Operator, User
-from apps.accounts.selectors import public_url
+from apps.accounts.models import Brand, Invitation, User
+from apps.accounts.selectors import home_of_account, public_url, reset_tokens
 from apps.accounts.services import invitation_token
 from apps.core import events
+from apps.core.actor import Actor
 from apps.notifications import services
 from apps.notifications.events import MAIL_QUEUED
 
@@ -19,14 +19,16 @@ RESET_URLS = "config.urls_portal"
 
 @events.on(account_events.INVITATION_MADE)
 def mail_invitations(payloads: list[events.Payload]) -> None:
-    """Write to the invited, in their own language where they have an account, else in the inviting side's."""
+    """Write to the invited, in their own language where they have a role with the operator already, else in the
+    inviting side's: the e-mail is in the operator's list, and its language would tell of an account elsewhere."""
     for payload in payloads:
         invitation = (
             Invitation.objects.unscoped("a task writes to the invited")
             .select_related("operator", "organisation", "brand", "invited_by")
             .get(pk=payload["invitation_id"])
         )
-        known = User.objects.filter(email=invitation.email).first()
+        colleagues = User.objects.visible_to(Actor.system(invitation.operator))
+        known = colleagues.filter(email=invitation.email).first()
         inviting = invitation.organisation or invitation.operator
         path = reverse("invitation", args=[invitation_token(invitation)], urlconf=RESET_URLS)
         services.queue_mail(
@@ -43,17 +45,17 @@ def mail_invitations(payloads: list[events.Payload]) -> None:
 
 @events.on(account_events.PASSWORD_RESET_ASKED)
 def mail_password_resets(payloads: list[events.Payload]) -> None:
-    """Write the link for a new password."""
+    """Write the link for a new password, to a host and in an operator's list that the person belongs to."""
     for payload in payloads:
         user = User.objects.get(pk=payload["user_id"])
-        brand = Brand.objects.unscoped("a task writes to a user").filter(pk=payload["brand_id"]).first()
-        operator = brand.operator if brand else _operator_of(user)
-        uid, token = user_pk_to_url_str(user), default_token_generator.make_token(user)
+        asked_on = Brand.objects.unscoped("where a user asked").filter(pk=payload["brand_id"]).first()
+        operator, brand = home_of_account(user, asked_on=asked_on)
+        uid, token = user_pk_to_url_str(user), reset_tokens(brand).make_token(user)
         path = reverse("account_reset_password_from_key", args=[uid, token], urlconf=RESET_URLS)
         language = user.language or (operator.language if operator else "en")
         context, link = {"user": user}, public_url(path, brand=brand)
         if operator is None:
-            # Platform staff without a role at an operator: no tenant keeps their mail.
+            # Somebody without a role at an operator: no tenant keeps their mail.
             subject, text, html = services.render_mail(
                 kind="password_reset", language=language, brand=brand, context=context
             )
@@ -76,9 +78,3 @@ def send_mails(payloads: list[events.Payload]) -> None:
     """Send what is queued."""
     for payload in payloads:
         services.send_mail(mail_id=payload["mail_id"])
-
-
-def _operator_of(user: User) -> Operator | None:
-    roles = Membership.objects.unscoped("a task writes to a user").current().filter(user=user)
-    first = roles.select_related("operator").order_by("pk").first()
-    return first.operator if first else None

@@ -134,8 +134,12 @@ def test_a_new_colour_shows_at_once(client, ours, system, django_capture_on_comm
     assert "#7c2d12" in client.get("/brand.css", headers={"host": "amber.localhost"}).text
 
 
-def test_no_brand_takes_the_back_office_s_host(ours, system):
-    taken = BrandFactory.build(operator=ours.operator, host="admin.localhost")
+@pytest.mark.parametrize(
+    "host", ["admin.localhost", "Admin.LOCALHOST", "admin.localhost.", "charge.localhost", "zugvogel.localhost"]
+)
+def test_no_brand_takes_the_installation_s_hosts_or_another_brand_s(ours, rival, system, settings, host):
+    settings.CHARGER_HOST = "charge.localhost"
+    taken = BrandFactory.build(operator=ours.operator, host=host)
     with pytest.raises(ValidationError) as refused:
         services.save_brand(brand=taken, actor=system)
     assert "host" in refused.value.message_dict

@@ -18,7 +18,7 @@ from apps.accounts.models import AuditEntry, Invitation, Membership, User
 from apps.accounts.permissions import Role
 from apps.core.actor import Actor, Kind
 from apps.notifications.models import Mail
-from tests.factories.accounts import UserFactory
+from tests.factories.accounts import BrandFactory, MembershipFactory, OrganisationFactory, UserFactory
 from tests.factories.tasks import run_tasks
 
 
@@ -218,7 +218,34 @@ def test_the_secret_is_in_no_column_and_no_task(ours, owner):
 
 @pytest.mark.parametrize(("language", "subject"), [("en", "Invitation from"), ("de", "Einladung von")])
 def test_the_mail_is_in_the_language_of_who_reads_it(ours, manager, language, subject):
-    UserFactory(email="new@example.org", language=language)
+    known = UserFactory(email="new@example.org", language=language)
+    MembershipFactory(operator=ours.operator, user=known, role=Role.VIEWER)
     invite(manager, ours)
     run_tasks()
     assert mail.outbox[0].subject.startswith(subject)
+
+
+def test_the_mail_does_not_tell_the_inviting_side_of_an_account_elsewhere(ours, rival, manager):
+    rival.driver.language = "de"
+    rival.driver.save()
+    invite(manager, ours, email=rival.driver.email)
+    run_tasks()
+    assert Mail.everything.get().language == "en"
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.DRIVER])
+def test_a_link_leads_to_no_host_on_which_the_role_does_not_count(ours, rival, owner, role):
+    other = BrandFactory(
+        operator=ours.operator, organisation=OrganisationFactory(operator=ours.operator), host="other.localhost"
+    )
+    for brand in (other, rival.brand):
+        with pytest.raises(ValidationError, match="does not count"):
+            invite(owner, ours, role=role, brand=brand)
+    assert not Invitation.everything.exists()
+
+
+def test_an_invitation_sent_again_leads_where_the_role_counts_by_now(ours, owner):
+    first = invite(owner, ours, brand=ours.fleet_brand)
+    ours.fleet_brand.organisation = OrganisationFactory(operator=ours.operator)
+    ours.fleet_brand.save()
+    assert services.resend_invitation(actor=owner, invitation=first).brand == ours.brand
