@@ -43,7 +43,7 @@ PUBLIC_SCHEME = env.str("PUBLIC_SCHEME", default="https" if PRODUCTION else "htt
 PUBLIC_PORT = env.int("PUBLIC_PORT", default=443 if PRODUCTION else PORT)
 # The host that chargers are told to connect to; the admin's, unless they have one of their own.
 CHARGER_HOST = env.str("CHARGER_HOST", default=ADMIN_HOST)
-# Whose X-Forwarded-For names the charger's address.
+# Whose X-Forwarded-For says where chargers and people come from (core.addresses).
 TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=["127.0.0.1", "::1"])
 
 INSTALLED_APPS = [

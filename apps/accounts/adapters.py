@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts import services
+from apps.core.addresses import address_of_request
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -20,6 +22,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """What attempts are counted by. allauth's own would count everybody behind a proxy as one."""
+        address = address_of_request(request)
+        if not address:
+            raise PermissionDenied("the server knows no address of this client")
+        return address
 
     def get_login_redirect_url(self, request: Any) -> str:
         return "/"

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from django.conf import settings
 from django.db import Error, connection, transaction
 
 from apps.core import bulk, live
+from apps.core.addresses import client_address
 from apps.installations.models import StationState
 from apps.ocpp import keys
 from apps.ocpp.models import RefusalReason as Reason
@@ -139,12 +139,10 @@ def _basic(header: bytes | None, identity: str) -> tuple[bytes | None, Reason | 
 
 
 def _address(scope: dict[str, Any]) -> str:
-    """The charger's address; where a proxy of ours asks, what it says."""
-    address = str((scope.get("client") or [""])[0])
-    forwarded = dict(scope["headers"]).get(b"x-forwarded-for")  # the last line: what comes before may be made up
-    if forwarded and address in settings.TRUSTED_PROXIES:
-        address = forwarded.decode(errors="replace").rpartition(",")[2].strip()
-    return _clean(address, 64)
+    """The charger's address."""
+    peer = str((scope.get("client") or [""])[0])
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for", b"")  # of several lines, the last
+    return _clean(client_address(peer, forwarded.decode(errors="replace")), 64)
 
 
 def _clean(text: str, length: int) -> str:

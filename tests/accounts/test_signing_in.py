@@ -50,6 +50,26 @@ def test_too_many_attempts_are_told_to_wait(client, ours):
     assert "Wait five minutes" in response.text
 
 
+def attempts(client, number, *, peer, forwarded):
+    """Wrong passwords of as many accounts from one place; the last answer."""
+    for one in range(number):
+        data = {"login": f"{one}@example.org", "password": "wrong"}
+        headers = {"host": "amber.localhost", "x-forwarded-for": forwarded.format(one)}
+        response = client.post("/accounts/login/", data, headers=headers, REMOTE_ADDR=peer)
+    return response.text
+
+
+def test_attempts_behind_a_proxy_of_ours_count_by_who_stands_before_it(client, ours):
+    told = "203.0.113.{0}, 198.51.100.7"  # the first entry is the client's own invention
+    assert "Wait five minutes" in attempts(client, 11, peer="127.0.0.1", forwarded=told)
+    assert "Wait five minutes" not in attempts(client, 1, peer="127.0.0.1", forwarded="198.51.100.8")
+
+
+def test_nobody_else_escapes_the_count_by_naming_another_address(client, ours):
+    assert "Wait five minutes" in attempts(client, 11, peer="192.0.2.1", forwarded="198.51.100.{}")
+    assert "Wait five minutes" not in attempts(client, 1, peer="192.0.2.2", forwarded="198.51.100.1")
+
+
 @pytest.mark.parametrize("host", [ADMIN, "amber.localhost"])
 def test_nobody_signs_up(client, ours, host):
     page = client.get("/accounts/signup/", headers={"host": host})
