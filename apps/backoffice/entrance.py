@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -19,11 +20,16 @@ from apps.accounts import selectors
 @never_cache
 @login_required
 def choose_operator(request: HttpRequest) -> HttpResponse:
-    """Choose whose back office this session sees. Operators that the user has no role with are 404."""
+    """Choose whose back office this session sees. Operators that the user has no role with are 404.
+
+    Forms that are open in other tabs were filled in for the one before: their tokens end, so that no row of one
+    operator becomes the other's (`403_csrf.html` says so).
+    """
     operators = request.operators
     if not operators:
         raise Http404("no operator to choose")
     if request.method == "POST":
+        rotate_token(request)
         chosen = request.POST.get("operator", "")
         if chosen == "" and request.actor.platform:
             request.session.pop(selectors.OPERATOR_SESSION_KEY, None)

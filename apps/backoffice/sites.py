@@ -13,11 +13,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext
+from django.views.csrf import csrf_failure
 
 from apps.accounts import selectors, services
 from apps.accounts.models import AuditEntry, Operator
@@ -74,9 +76,21 @@ class BackofficeSite(Site):
             raise Http404("for platform staff")
         if actor.is_anonymous:
             raise Http404("no role on this host")
+        if request.method == "POST" and self._has_left_operator(request):
+            return csrf_failure(request)
         if actor.operator_id is None and not isinstance(model_admin, PlatformAdmin) and not self._is_home(request):
             return self._choose(request)
         return None
+
+    def _has_left_operator(self, request: HttpRequest) -> bool:
+        """Whether the operator that was chosen is gone and another one stands in: once, what is open in the browser may
+        be meant for the one before. As where somebody chooses (`entrance.choose_operator`), its tokens end."""
+        chosen, operator_id = request.session.get(selectors.OPERATOR_SESSION_KEY), request.actor.operator_id
+        if chosen is None or operator_id in (None, chosen):
+            return False
+        request.session[selectors.OPERATOR_SESSION_KEY] = operator_id
+        rotate_token(request)
+        return True
 
     def _is_home(self, request: HttpRequest) -> bool:
         """Pages that platform staff see without an operator (`None` is the catch-all, which answers 404)."""

@@ -11,10 +11,15 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
 
-from apps.accounts.models import User
+from apps.accounts.models import Membership, Organisation, User
 from apps.accounts.permissions import PlatformRole, Role
+from apps.installations.models import ChargingStation
 from tests.factories.accounts import PASSWORD, MembershipFactory, OperatorFactory
+from tests.factories.forms import filled_in
 
 PLATFORM_PAGES = ["/accounts/user/", "/accounts/operator/", "/django_q/schedule/", "/django_q/failure/"]
 
@@ -195,3 +200,61 @@ def test_the_chooser_is_empty_for_an_operator_without_roles(db, desk):
     OperatorFactory()
     nobody = User.objects.create_user("nobody@example.org", PASSWORD)
     assert desk(nobody).get("/choose-operator/").status_code == 404
+
+
+@pytest.fixture
+def two_tabs(ours, rival) -> Client:
+    """A browser of somebody with roles at both operators; as in a browser, each form needs its token."""
+    MembershipFactory(operator=rival.operator, user=ours.owner, role=Role.OWNER)
+    client = Client(headers={"host": settings.ADMIN_HOST}, enforce_csrf_checks=True)
+    client.force_login(ours.owner)
+    choose(client, ours)
+    return client
+
+
+def choose(client, tenant):
+    form = filled_in(client.get("/choose-operator/").text)
+    assert client.post("/choose-operator/", {**form, "operator": tenant.operator.pk}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("path", "typed"),
+    [
+        ("/accounts/organisation/add/", {"name": "Quarry", "language": "en"}),
+        ("/chargers/add/", {"identity": "QUARRY-1"}),
+    ],
+)
+def test_a_form_that_was_opened_for_one_operator_saves_nothing_for_another(two_tabs, ours, rival, path, typed):
+    form = filled_in(two_tabs.get(path).text) | typed
+    choose(two_tabs, rival)
+    answer = two_tabs.post(path, form)
+    assert answer.status_code == 403
+    assert "Nothing was saved" in answer.text
+    assert f"You act for {rival.operator} now" in answer.text
+    assert not Organisation.everything.filter(name="Quarry").exists()
+    assert not ChargingStation.everything.filter(identity="QUARRY-1").exists()
+
+
+def test_a_form_that_was_opened_after_the_choice_is_saved(two_tabs, rival):
+    choose(two_tabs, rival)
+    path = "/accounts/organisation/add/"
+    form = filled_in(two_tabs.get(path).text) | {"name": "Quarry", "language": "en"}
+    assert two_tabs.post(path, form).status_code == 302
+    assert Organisation.everything.get(name="Quarry").operator == rival.operator
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_a_form_saves_nothing_for_the_operator_that_stands_in_when_the_chosen_one_is_gone(
+    two_tabs, ours, rival, looks_first
+):
+    path = "/accounts/organisation/add/"
+    form = filled_in(two_tabs.get(path).text) | {"name": "Quarry", "language": "en"}
+    own = Membership.everything.filter(user=ours.owner, operator=ours.operator)
+    own.update(ended_at=timezone.now())
+    if looks_first:
+        assert str(rival.operator) in two_tabs.get("/").text
+    answer = two_tabs.post(path, form)
+    assert (answer.status_code, "Nothing was saved" in answer.text) == (403, True)
+    assert not Organisation.everything.filter(name="Quarry").exists()
+    form = filled_in(two_tabs.get(path).text) | {"name": "Quarry", "language": "en"}
+    assert two_tabs.post(path, form).status_code == 302
