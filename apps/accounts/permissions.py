@@ -95,6 +95,7 @@ _TABLE: dict[str, tuple[str, ...]] = {
         "accounts.view_*",
         "accounts.add_organisation",
         "accounts.change_organisation",
+        "notifications.*",
         "installations.*",
         "cards.*",
         "charging.*",

@@ -20,6 +20,7 @@ from apps.notifications import selectors as notifications
 from apps.ocpp import selectors as ocpp
 
 RECENT = dt.timedelta(hours=24)
+MAILS_SHOWN = dt.timedelta(days=7)  # as long as an invitation is open; a weekend is shorter
 FOUND_PER_KIND = 200
 SITES_SHOWN = 40
 LINES_PER_SITE = 6
@@ -108,7 +109,7 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
         yield from _refusals(actor, now)
     if actor.can("notifications.view_mail"):
         named = {billing.MAIL_KIND} if sees_invoices else set()  # one by one, with their invoices
-        yield from _mails(notifications.failed_mails(actor, since=now - RECENT, other_than=named))
+        yield from _mails(notifications.failed_mails(actor, since=now - MAILS_SHOWN, other_than=named))
 
 
 def _faults(rows: Iterable[installations.Fault]) -> Iterator[_Found]:

@@ -21,9 +21,14 @@ class MailAdmin(ReadOnlyAdmin):
     search_fields = ("subject", "recipient")
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-pk")
-    fields = ("subject", "recipient", "language", "kind", "state", "error", "created_at", "sent_at", "text")
+    fields = ("subject", "recipient", "language", "kind", "state", "error", "created_at", "sent_at")
 
     actions_detail = ("send_again",)
+
+    def get_fields(self, request: HttpRequest, obj: Mail | None = None) -> tuple[str, ...]:
+        tries = ("failures", "claimed_at") if obj and obj.failures else ()
+        next_try = ("next_try_at",) if tries and obj and obj.state == MailState.QUEUED else ()
+        return (*self.fields, *tries, *next_try, "text")
 
     @reason_action(
         description=_("Send again"),

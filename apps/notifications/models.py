@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import LANGUAGES, Brand
@@ -39,7 +41,10 @@ class Mail(PublicIdModel, TenantModel):
     error = models.TextField(_("error"), blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     sent_at = models.DateTimeField(_("sent at"), null=True, editable=False)
-    claimed_at = models.DateTimeField(null=True, editable=False)
+    # When the last attempt began; of those that were made since somebody asked for it, how many ended without success.
+    claimed_at = models.DateTimeField(_("last try"), null=True, editable=False)
+    failures = models.PositiveSmallIntegerField(_("failed tries"), default=0, editable=False)
+    next_try_at = models.DateTimeField(_("next try"), default=timezone.now, editable=False)
 
     objects = TenantQuerySet.as_manager()
 
@@ -50,7 +55,10 @@ class Mail(PublicIdModel, TenantModel):
             models.CheckConstraint(condition=known("state", MailState), name="mail_state"),
             models.UniqueConstraint(fields=["operator", "key"], name="mail_once"),
         ]
-        indexes = [models.Index(fields=["operator", "-created_at"], name="mail_operator")]
+        indexes = [
+            models.Index(fields=["operator", "-created_at"], name="mail_operator"),
+            models.Index(fields=["next_try_at"], condition=Q(state="queued"), name="mail_waiting"),
+        ]
 
     def __str__(self) -> str:
         return self.subject

@@ -1,8 +1,10 @@
-"""The outbox of e-mails: a mail is rendered and stored once, and sent by the task cluster."""
+"""The outbox of e-mails: a mail is rendered and stored once, and sent by the task cluster, which tries again for some
+hours where the mail server could not be reached or asked for patience."""
 
 from __future__ import annotations
 
 import datetime as dt
+import smtplib
 from email.headerregistry import Address
 from typing import Any
 
@@ -23,6 +25,11 @@ from apps.notifications.models import Mail, MailState
 
 # Longer than one attempt can take, shorter than the cluster waits before it repeats a task that died.
 CLAIM = dt.timedelta(seconds=150)
+# After each try that failed for the time being; after the last one the mail has failed, 17 hours after the first.
+PAUSES = tuple(dt.timedelta(minutes=minutes) for minutes in (5, 15, 60, 240, 720))
+# A task that was to send a mail and did not for so long is taken for lost.
+LOST = dt.timedelta(minutes=15)
+REQUEUED_AT_ONCE = 200
 SUBJECT_LENGTH = 200
 
 
@@ -58,6 +65,7 @@ def queue_mail(
         text=text,
         html=html,
         link=link,
+        next_try_at=timezone.now() + LOST,
     )
     mail.full_clean()
     mail.save()
@@ -82,7 +90,10 @@ def render_mail(*, kind: str, language: str, brand: Brand | None, context: dict[
 
 
 def send_mail(*, mail_id: int) -> Mail:
-    """Send a queued mail once. What the server answered is kept in `error`; the state is then failed."""
+    """Send a queued mail once. What the server answered is kept in `error`.
+
+    The mail stays queued for another try where time may help, else it has failed.
+    """
     now = timezone.now()
     own = Mail.objects.unscoped("a task sends it").filter(pk=mail_id)
     # A claim instead of a lock: no transaction stays open while a mail server is slow.
@@ -101,19 +112,51 @@ def send_mail(*, mail_id: int) -> Mail:
             brand=mail.brand,
         )
     except Exception as error:  # whatever the mail server, or the way to it, did
-        mail.state, mail.error = MailState.FAILED, f"{type(error).__name__}: {error}"[:2000]
+        _note_failure(mail, error)
     else:
         mail.state, mail.error, mail.sent_at, mail.link = MailState.SENT, "", timezone.now(), ""
-    mail.claimed_at = None
-    mail.save(update_fields=["state", "error", "sent_at", "link", "claimed_at"])
+    mail.save(update_fields=["state", "error", "sent_at", "link", "failures", "next_try_at"])
     return mail
+
+
+def _note_failure(mail: Mail, error: Exception) -> None:
+    mail.error = f"{type(error).__name__}: {error}"[:2000]
+    if mail.failures < len(PAUSES) and not is_final(error):
+        mail.next_try_at = timezone.now() + PAUSES[mail.failures]
+    else:
+        mail.state = MailState.FAILED
+    mail.failures += 1
+
+
+def is_final(error: Exception) -> bool:
+    """Whether a mail server refused the mail itself for good (5xx), or something is wrong that no pause mends.
+
+    What concerns the way to the server, or us at its door (a refused sign-in too), may be mended before the next try.
+    """
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= 500 for code, _text in error.recipients.values())
+    if isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError):
+        return error.smtp_code >= 500
+    return isinstance(error, smtplib.SMTPNotSupportedError) or not isinstance(error, OSError)
+
+
+@transaction.atomic
+def requeue_mails(*, now: dt.datetime) -> int:
+    """Have those sent whose pause is over, and those whose task was lost; returns how many. Once in `LOST` each."""
+    due = Mail.objects.unscoped("a task looks after all operators").filter(state=MailState.QUEUED, next_try_at__lte=now)
+    ids = list(due.order_by("next_try_at").values_list("pk", flat=True)[:REQUEUED_AT_ONCE])
+    due.filter(pk__in=ids).update(next_try_at=now + LOST)
+    for mail_id in ids:  # a task each: a slow server would use up the time of one for all
+        publish(events.MAIL_QUEUED, mail_id=mail_id)
+    return len(ids)
 
 
 @transaction.atomic
 def resend_mail(*, actor: Actor, mail: Mail, why: str = "") -> Mail:
     """Try a failed mail again, as it was rendered."""
-    again = Mail.objects.visible_to(actor).filter(pk=mail.pk, state=MailState.FAILED).update(state=MailState.QUEUED)
-    if again:
+    failed = Mail.objects.visible_to(actor).filter(pk=mail.pk, state=MailState.FAILED)
+    fresh = {"state": MailState.QUEUED, "failures": 0, "claimed_at": None, "next_try_at": timezone.now() + LOST}
+    if failed.update(**fresh):
         record_audit(actor=actor, action="mail.resent", target=mail, before={"error": mail.error}, why=why)
         publish(events.MAIL_QUEUED, mail_id=mail.pk)
     mail.refresh_from_db()

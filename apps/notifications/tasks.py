@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from allauth.account.utils import user_pk_to_url_str
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.accounts import events as account_events
 from apps.accounts.models import Brand, Invitation, User
@@ -11,6 +12,7 @@ from apps.accounts.selectors import home_of_account, public_url, reset_tokens
 from apps.accounts.services import invitation_token
 from apps.core import events
 from apps.core.actor import Actor
+from apps.core.schedules import every
 from apps.notifications import services
 from apps.notifications.events import MAIL_QUEUED
 
@@ -78,3 +80,9 @@ def send_mails(payloads: list[events.Payload]) -> None:
     """Send what is queued."""
     for payload in payloads:
         services.send_mail(mail_id=payload["mail_id"])
+
+
+@every(minutes=5)
+def requeue_mails() -> None:
+    """Try again what could not be sent, and what nobody tried."""
+    services.requeue_mails(now=timezone.now())

@@ -16,6 +16,8 @@ DECISIVE = {
     "accounts.add_apikey": {Role.OWNER},
     "accounts.view_auditentry": {Role.OWNER, Role.OPERATIONS, Role.FINANCE},
     "accounts.invite_membership": {Role.OWNER, Role.MANAGER},
+    "notifications.view_mail": {Role.OWNER, Role.OPERATIONS},
+    "notifications.change_mail": {Role.OWNER, Role.OPERATIONS},
     "installations.change_location": {Role.OWNER, Role.OPERATIONS, Role.TECHNICIAN},
     "installations.view_location": frozenset(Role) - {Role.DRIVER},
     "installations.command_chargingstation": {Role.OWNER, Role.OPERATIONS, Role.TECHNICIAN, Role.SUPPORT},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import socket
 from decimal import Decimal
 
 import pytest
@@ -20,6 +19,7 @@ from apps.core.actor import Actor, Kind
 from apps.notifications.models import Mail, MailState
 from tests.factories.billing import NOON, credit_of, finalised, make_cdr, make_cdrs, make_customer, make_seller
 from tests.factories.installations import LocationFactory
+from tests.factories.mail_server import mail_server
 from tests.factories.tasks import run_tasks
 
 
@@ -212,16 +212,13 @@ def test_a_customer_hears_of_an_invoice_once_with_a_link_to_its_own_brand(ours, 
 
 
 def test_a_refused_mail_is_seen_and_sent_again_by_a_button(ours, system, settings, mailoutbox):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        options = {"host": "127.0.0.1", "port": taken.getsockname()[1], "timeout": 5}
-        settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": options}}
+    with mail_server(RCPT="550 no such mailbox") as settings.MAILERS:
         make_cdr(ours, make_customer(ours))
         [invoice] = finalised(ours)
         run_tasks()
     [refused] = selectors.refused_deliveries(system)
     assert refused.invoice == invoice
-    assert "ConnectionRefusedError" in refused.mail.error
+    assert "550" in refused.mail.error
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
     services.deliver_again(actor=system, invoice=invoice, why="server is back")
     with pytest.raises(ValidationError):

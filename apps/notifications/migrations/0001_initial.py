@@ -2,6 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.manager
+import django.utils.timezone
 import uuid
 from django.db import migrations, models
 
@@ -32,7 +33,9 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True, verbose_name='error')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created at')),
                 ('sent_at', models.DateTimeField(editable=False, null=True, verbose_name='sent at')),
-                ('claimed_at', models.DateTimeField(editable=False, null=True)),
+                ('claimed_at', models.DateTimeField(editable=False, null=True, verbose_name='last try')),
+                ('failures', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='failed tries')),
+                ('next_try_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='next try')),
                 ('brand', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.brand', verbose_name='brand')),
                 ('operator', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.operator', verbose_name='operator')),
             ],
@@ -41,7 +44,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'e-mails',
                 'abstract': False,
                 'default_manager_name': 'everything',
-                'indexes': [models.Index(fields=['operator', '-created_at'], name='mail_operator')],
+                'indexes': [models.Index(fields=['operator', '-created_at'], name='mail_operator'), models.Index(condition=models.Q(('state', 'queued')), fields=['next_try_at'], name='mail_waiting')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['queued', 'sent', 'failed'])), name='mail_state'), models.UniqueConstraint(fields=('operator', 'key'), name='mail_once')],
             },
             managers=[
