@@ -41,6 +41,7 @@ from apps.core.admin import (
     display,
     reason_action,
 )
+from apps.core.zones import zone_choices
 
 
 @admin.register(Organisation)
@@ -369,8 +370,17 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
 
 # --- platform ---------------------------------------------------------------------------------------------------------
+class OperatorForm(forms.ModelForm):
+    time_zone = forms.ChoiceField(label=_("time zone"), choices=zone_choices, widget=SelectWidget)
+
+    class Meta:
+        model = Operator
+        fields = ("name", "slug", "language", "time_zone", "support_email", "support_phone")
+
+
 @admin.register(Operator)
 class OperatorAdmin(PlatformAdmin):
+    form = OperatorForm
     list_display = ("name", "slug", "language", "time_zone", "created_at")
     search_fields = ("name", "slug")
     ordering = ("name",)

@@ -28,6 +28,7 @@ from apps.core.actor import Actor
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel
 from apps.core.querysets import TenantQuerySet
 from apps.core.vat_ids import validate_vat_id
+from apps.core.zones import validate_time_zone
 
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 hex_colour = RegexValidator(r"^#[0-9a-f]{6}$", _("Write the colour as #rrggbb, in lower case."))
@@ -45,7 +46,9 @@ class Operator(PublicIdModel):
     name = models.CharField(_("name"), max_length=120, unique=True)
     slug = models.SlugField(_("short name"), max_length=40, unique=True)
     language = models.CharField(_("language"), max_length=5, choices=LANGUAGES, default="en")
-    time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Berlin")
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, default="Europe/Berlin", validators=[validate_time_zone]
+    )
     support_email = models.EmailField(_("support e-mail"), blank=True)
     support_phone = models.CharField(_("support phone"), max_length=40, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

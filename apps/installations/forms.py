@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import ReasonForm, SelectWidget, TextareaWidget, TextInputWidget
+from apps.core.zones import zone_choices
 from apps.installations import hours
 from apps.installations.imports import MAX_BYTES
 from apps.installations.models import Connector, HardwareUnit, Location
 from apps.installations.services import ConnectorSpec
-
-
-def zone_choices() -> list[tuple[str, str]]:
-    """IANA zones by name, without the aliases of their authors' own."""
-    return [(name, name.replace("_", " ")) for name in sorted(available_timezones()) if "/" in name or name == "UTC"]
 
 
 class LocationForm(forms.ModelForm):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
@@ -15,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from apps.accounts.models import Organisation, Seller
 from apps.accounts.selectors import default_seller
 from apps.core.actor import Actor
+from apps.core.zones import known_zones
 from apps.installations import services
 from apps.installations.imports import (
     NOT_KNOWN,
@@ -68,7 +68,7 @@ def _judge_place(known: _Places, row: Row) -> Verdict:
     if not key:
         return refuse("", _("The name is missing."))
     values: dict[str, Any] = _place_texts(row)
-    if values.get("time_zone", "UTC") not in available_timezones():
+    if values.get("time_zone", "UTC") not in known_zones():
         reasons.append(NOT_KNOWN % {"column": "time_zone", "value": values["time_zone"]})
     for name in given(row, "latitude", "longitude"):
         values[name] = _decimal(row[name], reasons, name)

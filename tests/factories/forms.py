@@ -16,8 +16,9 @@ class _Fields(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         name = given.get("name", "")
         if tag == "input" and name and given.get("type") not in ("submit", "button", "image", "file", "reset"):
-            if given.get("type") not in ("checkbox", "radio") or "checked" in given:
-                self.data.setdefault(name, []).append(given.get("value", "on"))
+            ticked = given.get("type") in ("checkbox", "radio")
+            if not ticked or "checked" in given:
+                self.data.setdefault(name, []).append(given.get("value", "on" if ticked else ""))
         elif tag == "textarea" and name:
             self._textarea = name
             self.data[name] = [""]
