@@ -11,6 +11,8 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -51,6 +53,24 @@ class OrganisationAdmin(ModelAdmin):
     ordering = ("name",)
     fields = ("name", "language")
     empty_text = _("Fleets, site hosts, towns: whoever has chargers, cards or drivers with you.")
+
+    def archive_object(self, request: HttpRequest, obj: Organisation, why: str) -> None:
+        """Nobody's access ends in passing: each is ended where it was given."""
+        uses = selectors.uses_of(obj)
+        if uses:
+            places = [_place_of(obj, use) for use in uses]
+            links = format_html_join(", ", '<a class="underline" href="{}">{}</a>', places)
+            text = gettext("It is still in use. End, revoke, move or archive these first: {uses}")
+            raise ValidationError(format_html(text, uses=links))
+        super().archive_object(request, obj, why)
+
+
+def _place_of(obj: Organisation, use: selectors.Use) -> tuple[str, selectors.Use]:
+    """The list where one finds them, filtered where that list can be."""
+    opts = use.model._meta
+    link = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+    filters = [one[0] if isinstance(one, tuple) else one for one in admin.site.get_model_admin(use.model).list_filter]
+    return (f"{link}?{use.name}__id__exact={obj.pk}" if use.name in filters else link), use
 
 
 class RegistrationFormSet(forms.BaseInlineFormSet):

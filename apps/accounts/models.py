@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.accounts.permissions import OPERATOR_ROLES, ORGANISATION_ROLES, PlatformRole, Role
 from apps.accounts.querysets import (
     ApiKeyQuerySet,
+    BrandQuerySet,
     InvitationQuerySet,
     MembershipQuerySet,
     OperatorQuerySet,
@@ -208,7 +209,7 @@ class Brand(PublicIdModel, TenantModel):
     email_name = models.CharField(_("e-mail sender's name"), max_length=80, blank=True)
     email_from = models.EmailField(_("e-mail sender's address"), blank=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = BrandQuerySet.as_manager()
 
     class Meta(TenantModel.Meta):
         verbose_name = _("brand")

@@ -7,6 +7,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.core.actor import Actor
 from apps.core.querysets import TenantQuerySet
@@ -30,12 +31,20 @@ class RegistrationQuerySet(TenantQuerySet):
         return self.filter(valid_from__lte=day).filter(Q(valid_to=None) | Q(valid_to__gte=day))
 
 
+class BrandQuerySet(TenantQuerySet):
+    def in_use(self) -> Self:
+        return self.all()
+
+
 class MembershipQuerySet(TenantQuerySet):
     def shared_with(self, actor: Actor) -> Q:
         return Q(organisation__in=actor.organisations)
 
     def current(self) -> Self:
         return self.filter(ended_at=None)
+
+    def in_use(self) -> Self:
+        return self.current()
 
 
 class InvitationQuerySet(TenantQuerySet):
@@ -45,10 +54,16 @@ class InvitationQuerySet(TenantQuerySet):
     def open(self, now: dt.datetime) -> Self:
         return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=now)
 
+    def in_use(self) -> Self:
+        return self.open(timezone.now())
+
 
 class ApiKeyQuerySet(TenantQuerySet):
     def usable(self, now: dt.datetime) -> Self:
         return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+    def in_use(self) -> Self:
+        return self.usable(timezone.now())
 
 
 class OperatorQuerySet(models.QuerySet["models.Model"]):

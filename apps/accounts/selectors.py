@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ from allauth.account.forms import EmailAwarePasswordResetTokenGenerator
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.core.cache import cache
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, ForeignObjectRel, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -24,6 +25,7 @@ from apps.accounts import permissions
 from apps.accounts.models import ApiKey, AuditEntry, Brand, Invitation, Membership, Operator, Organisation, Seller, User
 from apps.accounts.permissions import Role
 from apps.core.actor import ANONYMOUS, Actor, Kind
+from apps.core.models import TenantModel
 
 BRAND_CACHE_SECONDS = 300
 OPERATOR_SESSION_KEY = "operator"
@@ -129,6 +131,33 @@ def history_of(*, target: Model, actor: Actor) -> QuerySet[AuditEntry]:
         entries = AuditEntry.objects.unscoped("platform staff read the history of a row without a tenant")
     of_target = entries.filter(object_type=target._meta.label_lower, object_id=str(target.pk))
     return of_target.select_related("user").order_by("-at", "-pk")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """`count` rows of `model`, any app's, that hang on a row by their column `name`."""
+
+    model: type[Model]
+    name: str
+    count: int
+
+    def __str__(self) -> str:
+        words = self.model._meta.verbose_name if self.count == 1 else self.model._meta.verbose_name_plural
+        return f"{self.count} {words}"
+
+
+def uses_of(row: TenantModel) -> list[Use]:
+    """What is in the way of a row that shall go: all that hangs on it and counts for somebody now (`in_use`)."""
+    named = [
+        (one.related_model, one.field.name)
+        for one in row._meta.get_fields(include_hidden=True)
+        if isinstance(one, ForeignObjectRel) and issubclass(one.related_model, TenantModel)
+    ]
+    counted = [
+        Use(model, name, model.objects.unscoped("what hangs on one row").in_use().filter(**{name: row}).count())
+        for model, name in named
+    ]
+    return [use for use in counted if use.count]
 
 
 def held_permissions(actor: Actor, *, organisation_id: int | None = None) -> frozenset[str]:

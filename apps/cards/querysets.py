@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Self
 
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.core.actor import Actor
 from apps.core.querysets import TenantQuerySet
@@ -19,6 +20,11 @@ class TokenQuerySet(TenantQuerySet):
 
     def usable(self, now: dt.datetime) -> Self:
         return self.filter(state="active").filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+    def in_use(self) -> Self:
+        """Also those on their way."""
+        alive = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.exclude(state__in=["blocked", "lost"]).filter(alive)
 
 
 class CardOrderQuerySet(TenantQuerySet):

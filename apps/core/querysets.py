@@ -31,6 +31,11 @@ class TenantQuerySet(models.QuerySet[Any]):
         """What an actor without operator-wide sight sees. Nothing, unless the subclass says otherwise."""
         return Q(pk__in=())
 
+    def in_use(self) -> Self:
+        """Rows that count for somebody now, so that what they hang on may not go: those that are not archived, unless
+        the subclass says otherwise. Rows that tell what was are none."""
+        return self.filter(archived_at=None) if hasattr(self.model, "archived_at") else self.none()
+
     def unscoped(self, reason: str) -> Self:
         """Rows of all tenants, for work that serves no single actor. The reason is for the reader of the code."""
         if not reason:
