@@ -1,15 +1,21 @@
-"""allauth's hooks: nobody signs up, people are invited; mails go through our own outbox."""
+"""allauth's hooks: nobody signs up, people are invited; mails go through our own outbox; what people change about their
+own access is kept."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from allauth.account import signals as account_signals
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa import signals as mfa_signals
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import PermissionDenied
+from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts import services
+from apps.accounts.models import User
 from apps.core.addresses import address_of_request
 
 
@@ -35,3 +41,30 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
         services.ask_password_reset(user=user, brand=self.request.brand)
+
+
+# --- what people do to their own access, for the audit trail ----------------------------------------------------------
+@receiver(account_signals.password_changed)
+@receiver(account_signals.password_set)
+def on_password_changed(user: User, **_signal: Any) -> None:
+    services.record_own_access(user=user, action="password_changed")
+
+
+@receiver(account_signals.password_reset)
+def on_password_reset(user: User, **_signal: Any) -> None:
+    services.record_own_access(user=user, action="password_reset")
+
+
+@receiver(mfa_signals.authenticator_added)
+def on_authenticator_added(user: User, authenticator: Authenticator, **_signal: Any) -> None:
+    services.record_own_access(user=user, action="authenticator_added", what=authenticator.type)
+
+
+@receiver(mfa_signals.authenticator_removed)
+def on_authenticator_removed(user: User, authenticator: Authenticator, **_signal: Any) -> None:
+    services.record_own_access(user=user, action="authenticator_removed", what=authenticator.type)
+
+
+@receiver(mfa_signals.authenticator_reset)
+def on_authenticator_reset(user: User, authenticator: Authenticator, **_signal: Any) -> None:
+    services.record_own_access(user=user, action="authenticator_reset", what=authenticator.type)

@@ -270,6 +270,12 @@ def save_profile(*, user: User, name: str, language: str) -> User:
     return user
 
 
+def record_own_access(*, user: User, action: str, what: str = "") -> None:
+    """Keep that a person changed the ways into their own account. People are no tenant's, so the platform keeps it."""
+    own = Actor(kind=Kind.SESSION, user=user, label=user.email)
+    record_audit(actor=own, action=f"user.{action}", target=user, after={"what": what} if what else {})
+
+
 def ask_password_reset(*, user: User, brand: Brand | None) -> None:
     """Have a link for a new password mailed. `brand`: on whose host it was asked for (None: the admin's), which is not
     always where the link leads (`selectors.home_of_account`)."""
