@@ -410,8 +410,11 @@ def _check_brand(brand: Brand) -> None:
 
 
 def _brand_facts(brand: Brand) -> dict[str, str]:
-    names = ("host", "name", "accent_light", "accent_dark", "logo_light", "logo_dark", "email_name", "email_from")
-    return {name: str(getattr(brand, name)) for name in names}
+    names = (
+        *("host", "name", "organisation", "accent_light", "accent_dark"),
+        *("logo_light", "logo_dark", "email_name", "email_from"),
+    )
+    return {name: str(getattr(brand, name) or "") for name in names}
 
 
 # --- operators and sellers --------------------------------------------------------------------------------------------

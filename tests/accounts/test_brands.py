@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from apps.accounts import contrast, logos, services
+from apps.accounts.models import AuditEntry
 from tests.factories.accounts import BrandFactory
 
 colours = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
@@ -143,3 +144,10 @@ def test_no_brand_takes_the_installation_s_hosts_or_another_brand_s(ours, rival,
     with pytest.raises(ValidationError) as refused:
         services.save_brand(brand=taken, actor=system)
     assert "host" in refused.value.message_dict
+
+
+def test_where_a_brand_belongs_is_in_the_audit_trail(ours, system):
+    ours.fleet_brand.organisation = None
+    services.save_brand(brand=ours.fleet_brand, actor=system)
+    entry = AuditEntry.objects.visible_to(system).get(action="brand.saved")
+    assert [change for change in entry.changes if change[1] != change[2]] == [("organisation", str(ours.fleet), "")]
