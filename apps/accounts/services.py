@@ -122,10 +122,13 @@ def _add_membership(
 
 
 def _require_may_grant(actor: Actor, *, operator_id: int, role: str, organisation: Organisation | None) -> None:
-    fitting = OPERATOR_ROLES if organisation is None else ORGANISATION_ROLES
+    if organisation is None and role in ORGANISATION_ROLES:
+        raise CannotGrantRole({"organisation": _("This role counts inside one organisation. Choose which.")})
+    if organisation is not None and role in OPERATOR_ROLES:
+        raise CannotGrantRole({"organisation": _("This role counts for the whole operator. Choose no organisation.")})
     inside = actor.operator_id == operator_id and (organisation is None or organisation.operator_id == operator_id)
     allowed = selectors.grantable_roles(actor, organisation_id=organisation.pk if organisation else None)
-    if role not in fitting or not inside or role not in allowed:
+    if not inside or role not in allowed:
         raise CannotGrantRole(_("You can give only roles whose rights you hold yourself."))
 
 

@@ -76,6 +76,16 @@ def test_a_role_does_not_fit_where_it_does_not_belong(ours, owner):
         invite(owner, ours, role=Role.VIEWER, organisation=ours.fleet)
 
 
+@pytest.mark.parametrize(
+    ("role", "inside", "says"),
+    [(Role.DRIVER, False, "inside one organisation. Choose which"), (Role.VIEWER, True, "Choose no organisation")],
+)
+def test_a_role_at_the_wrong_place_is_told_its_place(ours, owner, role, inside, says):
+    with pytest.raises(services.CannotGrantRole, match=says) as refused:
+        invite(owner, ours, role=role, organisation=ours.fleet if inside else None)
+    assert "organisation" in refused.value.message_dict
+
+
 def test_nobody_gives_roles_in_another_operator_s_organisation(ours, rival, owner, manager):
     for actor in (owner, manager):
         with pytest.raises((services.CannotGrantRole, PermissionDenied)):

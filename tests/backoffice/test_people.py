@@ -73,7 +73,7 @@ def test_what_a_service_refuses_stands_in_the_form(ours, desk):
     data = {"email": "new@quarry.example", "role": Role.DRIVER, "organisation": "", "brand": ""}
     response = desk(ours.owner).post("/accounts/invitation/add/", data)
     assert response.status_code == 200
-    assert "You can give only roles whose rights you hold yourself." in response.content.decode()
+    assert "This role counts inside one organisation. Choose which." in response.content.decode()
     assert not Invitation.everything.exists()
 
 
