@@ -406,7 +406,8 @@ def choosers(context: Any) -> Iterator[tuple[str, ModelChoiceField]]:
     """Names and fields by which a shown form and its inlines choose related rows."""
     forms = [context["adminform"].form]
     for inline in context["inline_admin_formsets"]:
-        forms += inline.formset.forms
+        if inline.has_add_permission or inline.has_change_permission:  # what is only shown is not read
+            forms += inline.formset.forms
     for form in forms:
         for name, field in form.fields.items():
             if isinstance(field, ModelChoiceField) and hasattr(field.queryset.model, "operator"):

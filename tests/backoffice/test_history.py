@@ -10,6 +10,7 @@ from apps.accounts.models import AuditEntry, Organisation, Seller
 from apps.core.admin import ModelAdmin, PlatformAdmin
 from apps.core.models import ArchivableModel
 from tests.factories.accounts import OrganisationFactory, SellerFactory
+from tests.factories.forms import filled_in
 
 REGISTERED = sorted(admin.site._registry.items(), key=lambda entry: entry[0]._meta.label)
 
@@ -94,47 +95,54 @@ def test_nothing_with_history_can_be_deleted(model, model_admin, rf, ours):
 
 
 # --- archive ----------------------------------------------------------------------------------------------------------
-def test_an_archived_row_leaves_the_list_and_frees_its_name(ours, desk):
+@pytest.fixture
+def idle(ours) -> Organisation:
+    """An organisation that nothing hangs on."""
+    return OrganisationFactory(operator=ours.operator, name="Quarry")
+
+
+def test_an_archived_row_leaves_the_list_and_frees_its_name(ours, idle, desk):
     client = desk(ours.owner)
-    path = f"/accounts/organisation/{ours.fleet.pk}"
+    path = f"/accounts/organisation/{idle.pk}"
     asked = client.get(f"{path}/archive/")
     assert asked.status_code == 200
     assert "Nothing is deleted" in asked.content.decode()
-    assert Organisation.everything.get(pk=ours.fleet.pk).archived_at is None
+    assert Organisation.everything.get(pk=idle.pk).archived_at is None
     client.post(f"{path}/archive/", {"why": "They moved away."})
     entry = last_entry(ours)
     assert (entry.action, entry.why) == ("organisation.archived", "They moved away.")
     assert path not in client.get("/accounts/organisation/").content.decode()
     assert path in client.get("/accounts/organisation/?archived=yes").content.decode()
-    client.post("/accounts/organisation/add/", {"name": ours.fleet.name, "language": "en"})
-    assert Organisation.everything.filter(name=ours.fleet.name, archived_at=None).count() == 1
+    client.post("/accounts/organisation/add/", {"name": idle.name, "language": "en"})
+    assert Organisation.everything.filter(name=idle.name, archived_at=None).count() == 1
 
 
-def test_archiving_needs_a_reason(ours, desk):
-    response = desk(ours.owner).post(f"/accounts/organisation/{ours.fleet.pk}/archive/", {"why": " "})
+def test_archiving_needs_a_reason(ours, idle, desk):
+    response = desk(ours.owner).post(f"/accounts/organisation/{idle.pk}/archive/", {"why": " "})
     assert response.status_code == 200
-    assert Organisation.everything.get(pk=ours.fleet.pk).archived_at is None
+    assert Organisation.everything.get(pk=idle.pk).archived_at is None
 
 
-def test_restoring_is_refused_while_the_name_is_taken(ours, desk):
+def test_restoring_is_refused_while_the_name_is_taken(ours, idle, desk):
     client = desk(ours.owner)
-    path = f"/accounts/organisation/{ours.fleet.pk}"
+    path = f"/accounts/organisation/{idle.pk}"
     client.post(f"{path}/archive/", {"why": "They moved away."})
-    successor = OrganisationFactory(operator=ours.operator, name=ours.fleet.name)
+    successor = OrganisationFactory(operator=ours.operator, name=idle.name)
     response = client.post(f"{path}/restore/", {"why": "They are back."})
     assert "There is an organisation of this name already." in response.content.decode()
     successor.name = "Successor"
     successor.save()
     assert client.post(f"{path}/restore/", {"why": "They are back."}).status_code == 302
-    assert Organisation.everything.get(pk=ours.fleet.pk).archived_at is None
+    assert Organisation.everything.get(pk=idle.pk).archived_at is None
 
 
-def test_an_archived_row_is_no_longer_offered(ours, desk):
+def test_an_archived_row_is_no_longer_offered(ours, idle, desk):
     client = desk(ours.owner)
-    client.post(f"/accounts/organisation/{ours.fleet.pk}/archive/", {"why": "They moved away."})
-    data = {"legal_name": "New GmbH", "country": "DE", "organisation": ours.fleet.pk}
+    client.post(f"/accounts/organisation/{idle.pk}/archive/", {"why": "They moved away."})
+    form = filled_in(client.get("/accounts/seller/add/").text)
+    data = form | {"legal_name": "New GmbH", "country": "DE", "organisation": idle.pk}
     response = client.post("/accounts/seller/add/", data)
-    assert response.status_code == 200
+    assert "organisation" in response.context["adminform"].form.errors
     assert not Seller.everything.filter(legal_name="New GmbH").exists()
 
 
