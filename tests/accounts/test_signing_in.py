@@ -14,6 +14,7 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from django.core import mail
+from django.test import Client
 
 from tests.factories.accounts import PASSWORD
 from tests.factories.tasks import run_tasks
@@ -68,6 +69,15 @@ def test_attempts_behind_a_proxy_of_ours_count_by_who_stands_before_it(client, o
 def test_nobody_else_escapes_the_count_by_naming_another_address(client, ours):
     assert "Wait five minutes" in attempts(client, 11, peer="192.0.2.1", forwarded="198.51.100.{}")
     assert "Wait five minutes" not in attempts(client, 1, peer="192.0.2.2", forwarded="198.51.100.1")
+
+
+@pytest.mark.parametrize("host", [ADMIN, "amber.localhost"])
+def test_a_form_that_is_out_of_date_says_so(ours, host):
+    client = Client(headers={"host": host}, enforce_csrf_checks=True)
+    answer = client.post("/accounts/login/", {"login": ours.owner.email, "password": PASSWORD})
+    assert answer.status_code == 403
+    assert "This page is out of date" in answer.text
+    assert "You act for" not in answer.text
 
 
 @pytest.mark.parametrize("host", [ADMIN, "amber.localhost"])

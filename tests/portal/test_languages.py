@@ -17,7 +17,7 @@ from apps.installations.models import Connector, ConnectorStatus
 from apps.tariffs.elements import Dimension
 
 ROOT = Path(settings.BASE_DIR)
-FACES = ["base.html", "429.html", "account", "allauth", "mail", "parts", "portal", "reports"]
+FACES = ["base.html", "403_csrf.html", "429.html", "account", "allauth", "mail", "parts", "portal", "reports"]
 MODULES = [
     *sorted((ROOT / "apps/portal").rglob("*.py")),
     *sorted((ROOT / "apps/reports").rglob("*.py")),
