@@ -5,9 +5,12 @@ Chargers do pipeline after an offline spell, and resend with a new id while the 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 2 * 1024 * 1024
@@ -23,7 +26,8 @@ class Waiting:
 
 
 class Ticket(Protocol):
-    """A CALL before its admission. `begin` starts it; whoever began calls `Admission.release` exactly once."""
+    """A CALL before its admission. `begin` starts it; whoever began calls `Admission.release` exactly once. A
+    `begin` that raises has given the CALL up."""
 
     station_id: int
     waiting: Waiting
@@ -52,7 +56,11 @@ class Admission:
         queue = self._queues.get(ticket.station_id)
         if queue is None and not self.closed:
             self._queues[ticket.station_id] = deque()
-            ticket.begin()
+            try:
+                ticket.begin()
+            except Exception:
+                self._queues.pop(ticket.station_id, None)
+                raise
             return True
         if queue is None:
             return True  # draining: it stays unanswered, and the charger repeats it
@@ -76,7 +84,12 @@ class Admission:
             ticket.waiting.frames -= 1
             ticket.waiting.size -= ticket.size
             self._advancing.add(station_id)
-            ticket.begin()
+            try:
+                ticket.begin()
+            except Exception:  # it is given up, those behind it are not
+                logger.exception("a call of station %s could not begin", station_id)
+                self._advancing.discard(station_id)
+                continue
             if station_id in self._advancing:  # it is under way, and releases later
                 self._advancing.discard(station_id)
                 return

@@ -193,13 +193,15 @@ class ChargerConsumer(AsyncConsumer):
 
     def settle(self, call: Call, answer: Answer) -> None:
         """The CALL is answered or given up: send what there is to send, and admit the next."""
-        if answer.text:
-            if call.bad is None and call.action not in ALWAYS_ANEW:
-                self._answers[call.message_id] = (hash(call.raw), answer.text)
-                if len(self._answers) > KEPT_ANSWERS:
-                    del self._answers[next(iter(self._answers))]
-            self.send_text(answer.text)
-        self.gateway.admission.release(self.station_id)
+        try:
+            if answer.text:
+                if call.bad is None and call.action not in ALWAYS_ANEW:
+                    self._answers[call.message_id] = (hash(call.raw), answer.text)
+                    if len(self._answers) > KEPT_ANSWERS:
+                        del self._answers[next(iter(self._answers))]
+                self.send_text(answer.text)
+        finally:  # whatever becomes of this answer, the station's next CALL has its turn
+            self.gateway.admission.release(self.station_id)
 
     # --- what we say ---
 

@@ -347,7 +347,10 @@ class Inbox:
         if end < len(answers):
             self.loop.call_soon(self._settle_portion, answers, end)
         for call, answer in answers[start:end]:
-            call.settle(answer)
+            try:
+                call.settle(answer)
+            except Exception:  # one socket's trouble must not take the others' answers with it
+                logger.exception("an answer to station %s was not sent", call.station_id)
 
     def _on_loop(self, callback: Callable[..., None], *values: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -246,7 +246,8 @@ class ChargerProtocol(WebSocketsSansIOProtocol):
         self.take = take
 
     def send_text(self, text: str) -> int:
-        if self.conn.state is not State.OPEN:
+        # A connection that breaks off stays open for the parser, and the application hears of it a moment later.
+        if self.conn.state is not State.OPEN or self.transport.is_closing():
             return 0
         self.transport.write(wire.text_frame(text))
         return self.transport.get_write_buffer_size()
