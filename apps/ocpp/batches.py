@@ -408,7 +408,8 @@ def _repair_rows(messages: list[Message]) -> list[bulk.Row]:
 def _copy_frames(rows: list[FrameRow]) -> None:
     if not rows:
         return
-    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+    # Django does this for statements alone: what COPY raises would be taken for a fault of ours, and its batch for bad.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.write("".join(map(_copy_line, rows)))
 
 
