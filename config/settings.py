@@ -139,7 +139,13 @@ def _database() -> dict[str, Any]:
             "server_side_binding": True,
             "prepare_threshold": 1,
             "connect_timeout": 5,
-            "tcp_user_timeout": 10_000,  # milliseconds after which a database that vanished without a word is gone
+            # A database that vanished without a word is gone after some fourteen seconds: while something is sent to
+            # it by the first (milliseconds), while its answer is waited for by the others (seconds).
+            "tcp_user_timeout": 10_000,
+            "keepalives": 1,
+            "keepalives_idle": 5,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
         }
         config["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
         config["CONN_HEALTH_CHECKS"] = True
