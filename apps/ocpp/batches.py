@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 
 from apps.charging import decisions
 from apps.charging import store as charging
@@ -127,11 +127,11 @@ class Call:
 
 
 class Transient(Exception):
-    """The database was away or busy: the whole batch is repeated."""
+    """The database was away (or as good as that: it takes no data now) or busy: the whole batch is repeated."""
 
-    def __init__(self, error: Exception, *, connection_lost: bool, timed_out: bool = False) -> None:
+    def __init__(self, error: Exception, *, database_away: bool, timed_out: bool = False) -> None:
         super().__init__(str(error).strip().split("\n", 1)[0])
-        self.connection_lost = connection_lost
+        self.database_away = database_away
         self.timed_out = timed_out
 
 
@@ -212,10 +212,8 @@ class Batch:
                 outcome = self._decide(ids, refusal)
                 self._answers = outcome.answers
                 self._write(outcome, copy=first, refusal=refusal)
-        except (OperationalError, InterfaceError) as error:
-            raise _classified(error) from error
-        except DatabaseError as error:
-            raise Refused(str(error)) from error
+        except Error as error:
+            raise classified(error) from error
         except Exception as error:  # our own fault on one message must not take the others with it
             logger.exception("batch failed")
             raise Refused(repr(error)) from error
@@ -433,22 +431,35 @@ def _copy_line(row: FrameRow) -> str:
     )
 
 
-# PostgreSQL's classes of errors that pass by themselves: connection, transaction rollback, resources, intervention;
-# 55P03 is a lock time-out.
-_TRANSIENT_CLASSES = ("08", "40", "53", "57")
-_LOST_CLASSES = ("08", "57P")
-_TRANSIENT_SQLITE = ("locked", "busy", "disk i/o", "unable to open")
+# PostgreSQL's errors that pass by themselves. Away: connection, resources (a full disk), intervention (a restart; not a
+# statement's time-out), system errors; a standby that only reads, an idle transaction that was ended. Busy: transaction
+# rollback, statement and lock time-outs.
+_AWAY = ("08", "53", "57P", "58", "25006", "25P03", "25P04")
+_BUSY = ("40", "57", "55P03")
+_TIME_OUT = "57014"
+_AWAY_SQLITE = ("unable to open", "disk i/o", "disk is full", "readonly database")
+_BUSY_SQLITE = ("locked", "busy")
 
 
-def _classified(error: Exception) -> Transient | Refused:
-    if connection.vendor == "sqlite":
-        text = str(error).lower()
-        if any(word in text for word in _TRANSIENT_SQLITE):
-            return Transient(error, connection_lost="unable to open" in text or "disk i/o" in text)
-        return Refused(str(error))
+def passes(error: Error) -> bool:
+    """Whether what is not a batch may be tried again: the database was away or busy."""
+    return isinstance(error, OperationalError | InterfaceError) or isinstance(classified(error), Transient)
+
+
+def classified(error: Error) -> Transient | Refused:
+    """Whether what the database said passes by itself, or is about the data (contract G7)."""
     state = getattr(error.__cause__, "sqlstate", None)
-    if state is None:
-        return Transient(error, connection_lost=True)
-    if state == "55P03" or state.startswith(_TRANSIENT_CLASSES):
-        return Transient(error, connection_lost=state.startswith(_LOST_CLASSES), timed_out=state == "57014")
+    if state is not None:
+        if state.startswith(_AWAY):
+            return Transient(error, database_away=True)
+        if state.startswith(_BUSY):
+            return Transient(error, database_away=False, timed_out=state == _TIME_OUT)
+    elif isinstance(error, OperationalError | InterfaceError):
+        if connection.vendor == "postgresql":  # the driver's own: there is no server to say more
+            return Transient(error, database_away=True)
+        text = str(error).lower()
+        if any(words in text for words in _AWAY_SQLITE):
+            return Transient(error, database_away=True)
+        if any(word in text for word in _BUSY_SQLITE):
+            return Transient(error, database_away=False)
     return Refused(str(error))

@@ -21,11 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
-from django.db import Error, InterfaceError, OperationalError, connection
+from django.db import Error, connection
 
 from apps.core import live, timeseries
 from apps.installations.models import ConnectionInterval
-from apps.ocpp import frames, selectors, services
+from apps.ocpp import batches, frames, selectors, services
 from apps.ocpp.admission import Admission
 from apps.ocpp.handshake import Accepted, Handshakes
 from apps.ocpp.inbox import Inbox
@@ -82,8 +82,6 @@ class Gateway:
         self.name = re.sub(r"[^A-Za-z0-9.-]", "-", f"{host[:40]}-{os.getpid()}-{secrets.token_hex(3)}")
         self.admission = Admission()
         self.inbox = Inbox(loop, name=self.name)
-        self.inbox.on_database_away = self._lane_is_away
-        self.inbox.on_database_back = self._lane_is_back
         self.outbox = Outbox(loop, name=self.name, log=self.inbox.log)
         self.handshakes = Handshakes(loop, gateway=self.name, on_unclaimed=self._unclaimed)
         self.sockets: dict[int, ChargerConsumer] = {}
@@ -91,7 +89,6 @@ class Gateway:
         self.counts: Counter[str] = Counter()
         self.draining = False
         self.database_away = False
-        self._lane_away = False
         self._status_due: asyncio.Queue[ChargerConsumer] = asyncio.Queue()
         self._ended: list[Ended] = []
         self._database_seen = time.monotonic()
@@ -203,6 +200,8 @@ class Gateway:
             await asyncio.sleep(TICK_S)
             try:
                 await self._in_database(_ping)
+                if self.database_away:  # one that can only be read is not back
+                    await self._beat()
                 self._database_seen = time.monotonic()
                 await self._flush_ended()
                 for job in [job for job, at in due.items() if time.monotonic() - began >= at]:
@@ -260,10 +259,11 @@ class Gateway:
     async def _write_ended(self, ended: list[Ended]) -> None:
         try:
             await self._in_database(lambda: services.mark_offline(ended=ended))
-        except (OperationalError, InterfaceError):
-            self._ended = ended + self._ended
-            raise
-        except Error:  # what one of them holds is refused: the others must not wait for it
+        except Error as error:
+            if batches.passes(error):
+                self._ended = ended + self._ended
+                raise
+            # What one of them holds is refused: the others must not wait for it.
             if len(ended) == 1:
                 logger.exception("the end of a connection was not written: %s", ended[0])
                 return
@@ -279,7 +279,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TICK_S)
             seen_at = max(self._database_seen, self.inbox.committed_at)  # on SQLite batches make house-keeping wait
-            away = self._lane_away or time.monotonic() - seen_at > AWAY_AFTER_S
+            away = self.inbox.is_stuck or time.monotonic() - seen_at > AWAY_AFTER_S
             if away and not self.database_away:
                 logger.error("the database is away: closing %d sockets", len(self.sockets))
                 self.database_away = self.handshakes.closed = True
@@ -288,12 +288,6 @@ class Gateway:
                 logger.warning("the database is back")
                 self.handshakes.limit_rate()
                 self.database_away = self.handshakes.closed = False
-
-    def _lane_is_away(self) -> None:
-        self._lane_away = True
-
-    def _lane_is_back(self) -> None:
-        self._lane_away = False
 
     # --- the doorbell: somebody wrote something that concerns us ---
 

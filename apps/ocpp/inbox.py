@@ -35,11 +35,13 @@ LOG_FLUSH_S = 1.0
 MAX_LOG_ROWS = 100_000
 MAX_LOG_BYTES = 64 * 1024 * 1024  # what waits for a database that is away; then the oldest rows go
 AWAY_AFTER_S = 5.0
+STUCK_AFTER_S = 20.0  # a batch that gets nowhere for so long is as bad as no database, whatever holds it up
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 2.0
 GIVE_WAY_S = 0.0003
 PORTION = 25  # answers that leave in one step of the event loop
-MAX_TIME_OUTS = 3  # a batch whose statements time out this often is too heavy: it is bisected
+MAX_TIME_OUTS = 3  # a batch whose statements time out this often is too heavy: it is bisected …
+PATIENCE_S = 60.0  # … and one message only after this, when nobody is left to take a wrong answer (STUCK_AFTER_S)
 
 
 class Lane(enum.IntEnum):
@@ -170,11 +172,16 @@ class Worker(threading.Thread):
 
 
 @dataclass(slots=True)
-class Outage:
-    """How long a lane has been without its database."""
+class Trial:
+    """A batch that a lane wants committed: since when, and since when it has found no database that takes it (monotonic
+    seconds)."""
 
-    since: float
-    reported: bool = False
+    began_at: float
+    lost_at: float | None = None
+
+    def is_stuck(self, now: float) -> bool:
+        lost = self.lost_at is not None and now - self.lost_at > AWAY_AFTER_S
+        return lost or now - self.began_at > STUCK_AFTER_S
 
 
 class Inbox:
@@ -183,15 +190,12 @@ class Inbox:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, name: str) -> None:
         self.loop = loop
         self.name = name
-        self.on_database_away: Callable[[], None] = lambda: None
-        self.on_database_back: Callable[[], None] = lambda: None
         self.committed_at = time.monotonic()
         self._log: deque[FrameRow] = deque()
         self._log_size = 0
         self._log_lock = threading.Lock()
         self._ids = batches.Ids()
-        self._outage: Outage | None = None
-        self._outage_lock = threading.Lock()  # of two lanes one may lose the database while the other finds it again
+        self._trials: dict[int, Trial] = {}  # a thread of a lane → what it is at
         self._giving_up = threading.Event()
         one_writer = connection.vendor == "sqlite"
         groups: list[list[Lane]] = [list(Lane)] if one_writer else [[lane] for lane in Lane]
@@ -228,6 +232,12 @@ class Inbox:
     @property
     def idle(self) -> bool:
         return all(worker.idle for worker in self.workers)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a lane has been trying in vain, or waiting for the database, for too long (contract G13)."""
+        now = time.monotonic()
+        return any(trial.is_stuck(now) for trial in list(self._trials.values()))
 
     async def drain(self, timeout: float) -> None:
         """Commit and answer what was admitted, then end the threads. Gives up repeating after `timeout` seconds."""
@@ -276,7 +286,7 @@ class Inbox:
     def _commit(self, batch: batches.Batch) -> None:
         """Commit the batch; where the database refuses its data, its halves, down to the one for quarantine."""
         try:
-            answers = self._repeat(lambda first: batch.attempt(self._ids, first=first))
+            answers = self._repeat(batch)
         except batches.Refused as refusal:
             if batch.size > 1:
                 for half in batch.halves():
@@ -292,50 +302,38 @@ class Inbox:
         """The message that the database refused is kept as bytes and confirmed; CALLERROR only if even that fails."""
         logger.error("message refused by the database: %s", refusal)
         try:
-            return self._repeat(lambda first: batch.attempt(self._ids, first=first, refusal=refusal))
+            return self._repeat(batch, refusal)
         except Exception:
             logger.exception("quarantine failed")
             return batch.internal_errors()
 
-    def _repeat(self, attempt: Callable[[bool], list[tuple[Call, Answer]]]) -> list[tuple[Call, Answer]]:
-        """Run `attempt(first)` until it is through; a transient failure repeats the whole of it with back-off."""
+    def _repeat(self, batch: batches.Batch, refusal: batches.Refused | None = None) -> list[tuple[Call, Answer]]:
+        """Attempt the batch until it is through; a transient failure repeats the whole of it with back-off."""
+        trial = self._trials[threading.get_ident()] = Trial(time.monotonic())
         backoff, first, time_outs = FIRST_BACKOFF_S, True, 0
-        while True:
-            try:
-                result = attempt(first)
-            except batches.Transient as failure:
-                time_outs += failure.timed_out
-                if time_outs >= MAX_TIME_OUTS:
-                    raise batches.Refused(str(failure)) from failure
-                self._note_outage(failure)
-                if self._giving_up.wait(backoff):
-                    return []
-                backoff, first = min(backoff * 2, MAX_BACKOFF_S), False
-            else:
-                self._note_success()
-                return result
+        try:
+            while True:
+                try:
+                    answers = batch.attempt(self._ids, first=first, refusal=refusal)
+                except batches.Transient as failure:
+                    self._note_failure(failure, trial)
+                    time_outs += failure.timed_out
+                    heavy = batch.size > 1 or time.monotonic() - trial.began_at > PATIENCE_S
+                    if heavy and time_outs >= MAX_TIME_OUTS:
+                        raise batches.Refused(str(failure)) from failure
+                    if self._giving_up.wait(backoff):
+                        return []
+                    backoff, first = min(backoff * 2, MAX_BACKOFF_S), False
+                else:
+                    self.committed_at = time.monotonic()
+                    return answers
+        finally:
+            del self._trials[threading.get_ident()]
 
-    def _note_outage(self, failure: batches.Transient) -> None:
+    def _note_failure(self, failure: batches.Transient, trial: Trial) -> None:
         logger.warning("batch repeated: %s", failure)
         connection.close()
-        if not failure.connection_lost:
-            return
-        now = time.monotonic()
-        with self._outage_lock:
-            if self._outage is None:
-                self._outage = Outage(now)
-            elif not self._outage.reported and now - self._outage.since > AWAY_AFTER_S:
-                self._outage.reported = True
-                self._on_loop(self.on_database_away)
-
-    def _note_success(self) -> None:
-        self.committed_at = time.monotonic()
-        if self._outage is None:
-            return
-        with self._outage_lock:
-            outage, self._outage = self._outage, None
-            if outage is not None and outage.reported:
-                self._on_loop(self.on_database_back)
+        trial.lost_at = (trial.lost_at or time.monotonic()) if failure.database_away else None
 
     def _settle(self, answers: list[tuple[Call, Answer]]) -> None:
         if answers:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Window
 from django.db.models.functions import RowNumber
 from django.utils.translation import gettext_noop
@@ -32,7 +32,7 @@ from apps.installations.commands import ANSWER_WITHIN
 from apps.installations.models import Command, CommandState, StationState
 from apps.installations.querysets import AtStationQuerySet
 from apps.ocpp import frames
-from apps.ocpp.batches import FrameRow
+from apps.ocpp.batches import FrameRow, passes
 from apps.ocpp.handshake import limit_waits
 from apps.ocpp.masking import mask, mask_text, mask_value
 from apps.ocpp.models import FrameDirection
@@ -288,11 +288,12 @@ class Outbox:
         sweeps = self.loop.time() - self._swept_at >= SWEEP_S
         try:
             claims = await self.loop.run_in_executor(self._thread, _guarded, self._work, news, idle, sweeps)
-        except (OperationalError, InterfaceError):
-            # Whatever became of the claims' COMMIT, nothing was sent.
-            news.unsent += self._claiming
-            news.merge(self._news)
-            self._news = news
+        except Error as error:
+            if passes(error):
+                # Whatever became of the claims' COMMIT, nothing was sent.
+                news.unsent += self._claiming
+                news.merge(self._news)
+                self._news = news
             raise
         finally:
             self._claiming = []
@@ -419,9 +420,9 @@ def _store_answer(command: Command, answer: Answered, at: dt.datetime) -> None:
             )
             if answered:
                 _keep_configuration(command, outcome, answer, at)
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # one answer that cannot be kept must not hold up the others
+    except Exception as error:  # one answer that cannot be kept must not hold up the others
+        if isinstance(error, Error) and passes(error):
+            raise
         logger.exception("the answer to command %s could not be stored", command.pk)
         services.lose_commands(ids=[command.pk], detail=NOT_STORED, ask_again=False, now=at)
 
@@ -464,7 +465,7 @@ def _settle(future: asyncio.Future[Answered | None] | None, answer: Answered | N
 def _guarded[T](job: Callable[..., T], *args: Any) -> T:
     try:
         return job(*args)
-    except (OperationalError, InterfaceError):
+    except Error:
         connection.close()
         raise
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import connections
+from django.db import OperationalError, connection, connections
 
 from apps.installations.models import ChargingStation
 from apps.ocpp.admission import Waiting
@@ -131,3 +131,11 @@ def meter_payload(
         "meterValue": [{"timestamp": at.isoformat(), "sampledValue": [sample]}],
     }
     return payload if transaction_id is None else {**payload, "transactionId": transaction_id}
+
+
+def say(sqlstate: str, words: str) -> None:
+    """Let the database say that something is wrong: PostgreSQL by its code, SQLite in its words."""
+    if connection.vendor != "postgresql":
+        raise OperationalError(words)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'a test' USING ERRCODE = '{sqlstate}'; END $$")

@@ -362,13 +362,6 @@ def test_g13_without_a_database_sockets_are_closed_spread_out_and_handshakes_ref
     live.wait_for(lambda: {one.reason for one in intervals_of(stations[1])} == {"database"})
 
 
-def test_g13_a_lane_without_its_database_counts_too(process, tenant):
-    process.loop.call_soon_threadsafe(process.gateway.inbox.on_database_away)
-    live.wait_for(lambda: not gateway.is_ready())
-    process.loop.call_soon_threadsafe(process.gateway.inbox.on_database_back)
-    live.wait_for(gateway.is_ready)
-
-
 def test_g13_a_database_that_takes_batches_is_there_though_house_keeping_waits_for_it(process, tenant, monkeypatch):
     monkeypatch.setattr(gateway, "AWAY_AFTER_S", 1.5)
     charger = process.connect(live.add_station(tenant).identity)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import threading
 import time
 
 import pytest
-from django.db import OperationalError
 
 from apps.ocpp import batches, inbox
 from apps.ocpp.models import Frame
@@ -39,33 +36,6 @@ def test_g02_a_fault_of_ours_ends_no_lane_and_each_call_is_settled_once(tenant, 
         second = lanes.send(tenant.station, "Authorize", {"idTag": tenant.token.uid})
         assert confirmed(second.result(timeout=10))["idTagInfo"]["status"] == "Accepted"
         assert all(worker.is_alive() for worker in lanes.inbox.workers)
-
-
-def test_g13_a_lane_that_finds_the_database_while_another_reports_it_lost_leaves_no_report_behind(monkeypatch):
-    loop = asyncio.new_event_loop()
-    one = inbox.Inbox(loop, name="test-outage")
-    reports: list[str] = []
-    one.on_database_away = lambda: reports.append("away")
-    one.on_database_back = lambda: reports.append("back")
-    other_lane = threading.Thread(target=one._note_success)
-
-    class LimitAtWhich:
-        """The other lane's success falls between the look at the outage and its report."""
-
-        def __lt__(self, seconds: float) -> bool:
-            other_lane.start()
-            other_lane.join(0.2)
-            return True
-
-    monkeypatch.setattr(inbox, "AWAY_AFTER_S", LimitAtWhich())
-    lost = batches.Transient(OperationalError("gone"), connection_lost=True)
-    one._note_outage(lost)
-    one._note_outage(lost)
-    other_lane.join(5)
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-    loop.close()
-    assert reports == ["away", "back"]
 
 
 def log_row(station, number: int, request: str) -> batches.FrameRow:
