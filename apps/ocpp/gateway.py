@@ -50,6 +50,7 @@ LAST_SOCKETS_S = 1.0
 SETTLE_S = 10.0  # after which a charger that has not reported its status is asked for it …
 JITTER_S = 10.0  # … give or take, so that a storm of reconnects is not followed by one of questions
 ASK_RATE = 50.0  # such questions a second
+MEMBERSHIP_S = 3600.0  # after which the doorbell is hung anew: memberships in groups run out
 ASK_STATUS = ("TriggerMessage", {"requestedMessage": "StatusNotification"})
 NOT_KNOWN = ("NotSupported", "NotImplemented")
 
@@ -293,16 +294,23 @@ class Gateway:
 
     async def _hear_doorbell(self) -> None:
         layer = get_channel_layer()
-        channel = await layer.new_channel()
         while True:
-            with contextlib.suppress(Exception):  # a doorbell only saves time; its library has no common error class
+            try:
+                channel = await layer.new_channel()  # a new one each time: where no more is waited, it is gone
                 await layer.group_add(live.group(f"gateway.{self.name}"), channel)
-                async with asyncio.timeout(3600):  # memberships run out
-                    while True:
-                        await layer.receive(channel)
-                        self.outbox.ring()
-                        await self._look_around()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(MEMBERSHIP_S):
+                        await self._answer_doorbell(layer, channel)
+            except Exception as failure:  # a doorbell only saves time; its library has no common error class
+                logger.warning("the doorbell is not heard: %r", failure)
             await asyncio.sleep(TICK_S)
+
+    async def _answer_doorbell(self, layer: Any, channel: str) -> None:
+        while True:
+            await layer.receive(channel)
+            self.outbox.ring()
+            with contextlib.suppress(Error):  # house-keeping looks as well
+                await self._look_around()
 
     # --- the end (contract G17) ---
 
