@@ -313,8 +313,9 @@ class Outbox:
 
     def _deliver(self, command: Command) -> None:
         slot = self._slots.get(command.station_id)
-        if slot is None or slot.flight is not None or slot.socket.generation != command.generation or self.closed:
-            # The socket went while the row was written: it is certain that nothing was sent.
+        late = self.closed or command.deadline_at <= self._now()
+        if slot is None or slot.flight is not None or slot.socket.generation != command.generation or late:
+            # The socket or the time went while the row was written: it is certain that nothing was sent.
             self._news.unsent.append(command)
             return
         self._fly(slot, command, command.message_id, command.action, command.payload)
