@@ -410,7 +410,7 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'connections',
                 'abstract': False,
                 'default_manager_name': 'everything',
-                'indexes': [models.Index(fields=['station', '-started_at'], name='connection_station')],
+                'indexes': [models.Index(fields=['station', '-started_at'], name='connection_station'), models.Index(condition=models.Q(('ended_at', None)), fields=['station'], name='connection_open_station'), models.Index(condition=models.Q(('ended_at', None)), fields=['gateway'], name='connection_open_gateway')],
                 'constraints': [models.UniqueConstraint(fields=('station', 'generation'), name='connection_once')],
             },
             managers=[

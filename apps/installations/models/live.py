@@ -144,7 +144,12 @@ class ConnectionInterval(TenantModel):
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
         constraints = [models.UniqueConstraint(fields=["station", "generation"], name="connection_once")]
-        indexes = [models.Index(fields=["station", "-started_at"], name="connection_station")]
+        # The open ones are found without all that ever were.
+        indexes = [
+            models.Index(fields=["station", "-started_at"], name="connection_station"),
+            models.Index(fields=["station"], condition=Q(ended_at=None), name="connection_open_station"),
+            models.Index(fields=["gateway"], condition=Q(ended_at=None), name="connection_open_gateway"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.station_id} {self.started_at:%Y-%m-%d %H:%M}"
