@@ -71,9 +71,10 @@ _COPY = f"COPY ocpp_frame ({', '.join(_FRAME_COLUMNS)}) FROM STDIN"
 
 @dataclass(slots=True)
 class Answer:
-    """The frame that goes back; empty where the call was given up."""
+    """The frame that goes back; empty where the call was given up. What is `lasting` is said again to a repeat."""
 
     text: str
+    lasting: bool = True
 
 
 class Socket(Protocol):
@@ -223,7 +224,7 @@ class Batch:
     def internal_errors(self) -> list[tuple[Call, Answer]]:
         """The last resort: nothing could be stored."""
         return [
-            (call, Answer(frames.error(call.message_id, "InternalError", "The message could not be stored.")))
+            (call, Answer(frames.error(call.message_id, "InternalError", "The message could not be stored."), False))
             for call in self.calls
         ]
 

@@ -195,7 +195,7 @@ class ChargerConsumer(AsyncConsumer):
         """The CALL is answered or given up: send what there is to send, and admit the next."""
         try:
             if answer.text:
-                if call.bad is None and call.action not in ALWAYS_ANEW:
+                if answer.lasting and call.bad is None and call.action not in ALWAYS_ANEW:
                     self._answers[call.message_id] = (hash(call.raw), answer.text)
                     if len(self._answers) > KEPT_ANSWERS:
                         del self._answers[next(iter(self._answers))]
