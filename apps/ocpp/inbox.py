@@ -287,22 +287,27 @@ class Inbox:
         """Commit the batch; where the database refuses its data, its halves, down to the one for quarantine."""
         try:
             answers = self._repeat(batch)
-        except batches.Refused as refusal:
+        except batches.Refused:
             if batch.size > 1:
                 for half in batch.halves():
                     self._commit(half)
                 return
-            answers = self._quarantine(batch, refusal)
+            answers = self._insist(batch)
         except Exception:  # a lane that dies would leave its chargers without an answer for ever
             logger.exception("batch given up")
             answers = batch.internal_errors()
         self._settle(answers)
 
-    def _quarantine(self, batch: batches.Batch, refusal: batches.Refused) -> list[tuple[Call, Answer]]:
-        """The message that the database refused is kept as bytes and confirmed; CALLERROR only if even that fails."""
-        logger.error("message refused by the database: %s", refusal)
+    def _insist(self, batch: batches.Batch) -> list[tuple[Call, Answer]]:
+        """Once more for the message that the database refused: somebody may have written the same just before, or
+        altered a table. Then it is kept as bytes and confirmed; CALLERROR only if even that fails."""
+        connection.close()  # its plans are of the tables as they were
         try:
-            return self._repeat(batch, refusal)
+            try:
+                return self._repeat(batch)
+            except batches.Refused as refusal:
+                logger.error("message refused by the database: %s", refusal)
+                return self._repeat(batch, refusal)
         except Exception:
             logger.exception("quarantine failed")
             return batch.internal_errors()

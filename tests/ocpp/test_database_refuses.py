@@ -122,3 +122,24 @@ def test_g07_a_batch_that_is_too_heavy_is_halved_and_a_message_that_is_so_for_lo
         monkeypatch.setattr(inbox, "PATIENCE_S", 0.5)
         assert confirmed(bad.result(timeout=10)) == {}
     assert rows(QuarantinedFrame).get().station_id == tenant.station.pk
+
+
+@pytest.mark.parametrize("sqlstate", ["23505", "0A000"], ids=["somebody wrote the same", "a table was altered"])
+def test_g07_what_is_refused_only_once_is_no_bad_data(tenant, monkeypatch, sqlstate):
+    write, refusals, connections = batches.Batch._write, [True], set()
+
+    def refusing(self, *args, **kwargs):
+        write(self, *args, **kwargs)
+        connections.add(connection.connection)
+        if refusals:
+            refusals.pop()
+            say(sqlstate, "UNIQUE constraint failed")
+
+    monkeypatch.setattr(batches.Batch, "_write", refusing)
+    with running_lanes() as lanes:
+        started = lanes.ask(tenant.station, "StartTransaction", start_payload(tenant.token.uid))
+    assert not refusals
+    assert started["idTagInfo"]["status"] == "Accepted"
+    assert not rows(QuarantinedFrame)
+    assert rows(Session).count() == 1
+    assert len(connections) == 2
