@@ -285,6 +285,11 @@ class ChargerProtocol(WebSocketsSansIOProtocol):
             self.conn.send_close(1007)
             self.handle_parser_exception()
 
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        # Closing waits until everything is sent, which a peer that does not read prevents for ever.
+        self.loop.call_later(CLOSE_S, self.transport.abort)
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if not self.transport.is_closing():

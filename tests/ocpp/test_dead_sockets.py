@@ -127,6 +127,21 @@ def test_g02_an_answer_that_cannot_be_sent_holds_up_no_other(in_thread, tenant, 
         assert one.call("MeterValues", meter_payload(1001))[0] == 3
 
 
+def test_a_peer_that_does_not_read_is_dropped_after_the_ping_time_out(in_thread, tenant, monkeypatch):
+    monkeypatch.setattr(servers, "CLOSE_S", 0.5)
+    in_thread.config.ws_ping_interval = in_thread.config.ws_ping_timeout = 1.0
+    station = live.add_station(tenant)
+    text = b'[2,"0123456789012345678901234567890123","NoSuchAction",{}]'
+    burst = Frame(Opcode.TEXT, text).serialize(mask=True) * 1000
+    with upgrade(in_thread, station.identity) as raw:
+        live.wait_for(lambda: station.pk in in_thread.gateway.sockets)
+        raw.settimeout(0.5)
+        with contextlib.suppress(OSError):
+            while True:
+                raw.sendall(burst)
+        live.wait_for(lambda: station.pk not in in_thread.gateway.sockets)
+
+
 class Broken(Ticket):
     def begin(self) -> None:
         super().begin()
