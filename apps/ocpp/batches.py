@@ -28,7 +28,7 @@ from apps.installations.status import Booted, StatusReported
 from apps.ocpp import frames
 from apps.ocpp.admission import Waiting
 from apps.ocpp.clock import ClockWatch, stamped_now
-from apps.ocpp.masking import mask
+from apps.ocpp.masking import mask, mask_text
 from apps.ocpp.v16 import hot, rare
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Transient(Exception):
     """The database was away (or as good as that: it takes no data now) or busy: the whole batch is repeated."""
 
     def __init__(self, error: Exception, *, database_away: bool, timed_out: bool = False) -> None:
-        super().__init__(str(error).strip().split("\n", 1)[0])
+        super().__init__(_first_line(error))
         self.database_away = database_away
         self.timed_out = timed_out
 
@@ -235,6 +235,8 @@ class Batch:
     def _decide(self, ids: Ids, refusal: Refused | None) -> Outcome:
         outcome = Outcome()
         messages = [call.message for call in self.calls if call.message is not None]
+        if refusal is not None:  # what stands for them may be known from another time
+            messages = [_message(call, _unreadable(call, refusal)) for call in self.calls if call.message is not None]
         facts = charging.load_facts(
             connection, messages, new_session_id=ids.new_session, new_transaction_id=ids.new_transaction
         )
@@ -390,7 +392,7 @@ def _frame_row(call: Call, text: str, now: dt.datetime) -> FrameRow:
 
 
 def _quarantine_row(call: Call, refusal: Refused) -> bulk.Row:
-    raw = call.raw.encode("utf-8", "surrogatepass")
+    raw = mask(call.action, call.raw).encode("utf-8", "surrogatepass")
     origin = (call.operator_id, call.station_id, call.received_at, call.generation, call.sequence)
     return (*origin, raw, str(refusal).replace("\x00", "")[:2000])
 
@@ -442,6 +444,10 @@ _AWAY_SQLITE = ("unable to open", "disk i/o", "disk is full", "readonly database
 _BUSY_SQLITE = ("locked", "busy")
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
 def passes(error: Error) -> bool:
     """Whether what is not a batch may be tried again: the database was away or busy."""
     return isinstance(error, OperationalError | InterfaceError) or isinstance(classified(error), Transient)
@@ -463,4 +469,4 @@ def classified(error: Error) -> Transient | Refused:
             return Transient(error, database_away=True)
         if any(word in text for word in _BUSY_SQLITE):
             return Transient(error, database_away=False)
-    return Refused(str(error))
+    return Refused(mask_text(_first_line(error)))  # the others quote the row
