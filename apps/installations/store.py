@@ -18,12 +18,12 @@ Origin = tuple[StationFacts, int, int, dt.datetime]  # station, generation, sequ
 
 @dataclass(slots=True)
 class InstallationChanges:
-    """What a batch learned. `offsets`: station id → seconds the station's clock is ahead."""
+    """What a batch learned. `offsets`: station id → (generation, seconds the station's clock is ahead, since when)."""
 
     found: list[tuple[StationFacts, ConnectorFacts, dt.datetime]] = field(default_factory=list)
     statuses: list[tuple[Origin, StatusChange]] = field(default_factory=list)
     boots: list[tuple[Origin, Booted]] = field(default_factory=list)
-    offsets: dict[int, tuple[float, dt.datetime]] = field(default_factory=dict)
+    offsets: dict[int, tuple[int, float, dt.datetime]] = field(default_factory=dict)
 
 
 _STATIONS = """
@@ -71,8 +71,10 @@ _BOOTED = bulk.Update(
 _OFFSET = bulk.Update(
     "installations_stationstate",
     keys=("station_id",),
-    sets=("clock_offset_s", "clock_offset_at"),
-    types=("bigint", "float8", "timestamptz"),
+    sets=("generation", "clock_offset_s", "clock_offset_at"),
+    types=("bigint", "bigint", "float8", "timestamptz"),
+    expressions=(("generation", "t.generation"),),  # the handshake alone draws it
+    guard="t.generation <= v.generation",
 )
 _INTERVALS = bulk.Table(
     "installations_statusinterval",
@@ -141,7 +143,7 @@ def write_changes(connection: BaseDatabaseWrapper, changes: InstallationChanges)
     _write_boots(connection, changes.boots)
     if changes.offsets:
         bulk.lock_rows(connection, "installations_stationstate", "station_id", changes.offsets)
-        bulk.update_rows(connection, _OFFSET, [(pk, offset, at) for pk, (offset, at) in changes.offsets.items()])
+        bulk.update_rows(connection, _OFFSET, [(pk, *offset) for pk, offset in changes.offsets.items()])
 
 
 def _create_connector(station: StationFacts, connector: ConnectorFacts, found_at: dt.datetime) -> None:

@@ -370,7 +370,7 @@ def _note_offset(call: Call, facts: Facts, outcome: Outcome) -> None:
     station = facts.stations[call.station_id]
     offset, known = call.clock.offset_s, station.clock_offset_s
     if offset is not None and (known is None or abs(offset - known) >= OFFSET_STEP_S):
-        outcome.changes.offsets[station.id] = (offset, call.received_at)
+        outcome.changes.offsets[station.id] = (call.generation, offset, call.received_at)
     station.clock_offset_s = offset
 
 

@@ -19,7 +19,7 @@ from apps.ocpp.admission import Waiting
 from apps.ocpp.batches import Answer, Call
 from apps.ocpp.clock import ClockWatch
 from apps.ocpp.frames import ErrorCode
-from apps.ocpp.v16 import schemas
+from apps.ocpp.v16 import hot, schemas
 from apps.ocpp.wire import Wire
 
 Reason = ConnectionInterval.Reason
@@ -180,8 +180,8 @@ class ChargerConsumer(AsyncConsumer):
             self.gateway.inbox.put(call)
 
     def _answer_heartbeat(self, call: Call) -> None:
-        now = call.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        text = frames.result(call.message_id, {"currentTime": now})
+        now = dt.datetime.now(dt.UTC)  # it may have waited, and the charger sets its clock by it
+        text = frames.result(call.message_id, {"currentTime": hot.format_time(now)})
         if self.traced:
             self._log_answered(call, text, "")
         self.settle(call, Answer(text))
