@@ -92,7 +92,8 @@ class Call:
     """One CALL, or what should have been one (`bad`), from receipt to answer.
 
     `sequence` counts the CALLs of its connection; `arrived` is monotonic seconds; `waiting` is what its socket has
-    waiting. Reading gives the `message`, or the `error` that is its answer; a rare one keeps its payload instead.
+    waiting. Reading gives the `message`, or the `error` that is its answer; a rare one keeps its payload instead. Where
+    the answer was known before (`reply`), nothing is read and decided: it is written down and sent.
     """
 
     socket: Socket
@@ -111,6 +112,7 @@ class Call:
     bad: frames.Bad | None = None
     message: Message | None = None
     error: frames.CallError | None = None
+    reply: str = ""
 
     @property
     def size(self) -> int:
@@ -118,7 +120,11 @@ class Call:
 
     @property
     def is_read(self) -> bool:
-        return self.message is not None or self.error is not None
+        return self.message is not None or self.error is not None or bool(self.reply)
+
+    def refuse(self, code: str, description: str = "") -> None:
+        self.error = frames.CallError(code, description)
+        self.reply = frames.error(self.message_id, code, description)
 
     def begin(self) -> None:
         self.socket.begin(self)
@@ -243,7 +249,7 @@ class Batch:
         now = dt.datetime.now(dt.UTC)
         for call in self.calls:
             self.give_way()
-            text = _answer(call, facts, outcome, now, refusal)
+            text = call.reply or _answer(call, facts, outcome, now, refusal)
             outcome.answers.append((call, Answer(text)))
             if refusal is None:
                 outcome.rows.append(_frame_row(call, text, now))

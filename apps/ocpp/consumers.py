@@ -1,5 +1,5 @@
 """The websocket of one charger: frame limits, pairing, admission, and nothing else. All of it runs on the event loop;
-no message costs a thread hop. What is answered here has no effect (contract G1); the rest goes to the inbox.
+no message costs a thread hop. Heartbeats alone are answered here (contract G1, G16); the rest goes to the inbox.
 """
 
 from __future__ import annotations
@@ -163,32 +163,29 @@ class ChargerConsumer(AsyncConsumer):
             self.close(1007, Reason.PROTOCOL, "no OCPP-J frames")
 
     def begin(self, call: Call) -> None:
-        """It is this CALL's turn: answer it from memory, or hand it to the inbox."""
+        """It is this CALL's turn. All but a heartbeat goes to the inbox, so that what is answered was written down."""
         action = call.action
         if call.bad is not None:
-            self._answer_error(call, call.bad.code, call.bad.description)
+            call.raw = call.raw.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            call.refuse(call.bad.code, call.bad.description)
         elif action == "Heartbeat":
             self._answer_heartbeat(call)
+            return
         elif action not in HANDLED:
             known = action in schemas.validators()
-            self._answer_error(call, ErrorCode.NOT_SUPPORTED if known else ErrorCode.NOT_IMPLEMENTED)
+            call.refuse(ErrorCode.NOT_SUPPORTED if known else ErrorCode.NOT_IMPLEMENTED)
         elif (kept := self._answers.get(call.message_id)) is not None and kept[0] == hash(call.raw):
-            self._log_answered(call, kept[1], "")
-            self.settle(call, Answer(kept[1]))
+            call.reply = kept[1]
         else:
             self.reported_status |= action == "StatusNotification"
-            self.gateway.inbox.put(call)
+        self.gateway.inbox.put(call)
 
     def _answer_heartbeat(self, call: Call) -> None:
         now = dt.datetime.now(dt.UTC)  # it may have waited, and the charger sets its clock by it
         text = frames.result(call.message_id, {"currentTime": hot.format_time(now)})
         if self.traced:
-            self._log_answered(call, text, "")
-        self.settle(call, Answer(text))
-
-    def _answer_error(self, call: Call, code: str, description: str = "") -> None:
-        text = frames.error(call.message_id, code, description)
-        self._log_answered(call, text, code)
+            latency = int((time.monotonic() - call.arrived) * 1000)
+            self._log(call.sequence, call.received_at, call.action, call.message_id, call.raw, text, "", latency)
         self.settle(call, Answer(text))
 
     def settle(self, call: Call, answer: Answer) -> None:
@@ -220,12 +217,6 @@ class ChargerConsumer(AsyncConsumer):
     async def _say_goodbye(self, code: int, words: str) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # the peer is gone; the receiving loop hears of it
             await self._send({"type": "websocket.close", "code": code, "reason": words})
-
-    def _log_answered(self, call: Call, response: str, error_code: str) -> None:
-        latency = int((time.monotonic() - call.arrived) * 1000)
-        self._log(
-            call.sequence, call.received_at, call.action, call.message_id, call.raw, response, error_code, latency
-        )
 
     def _log(
         self,

@@ -207,8 +207,8 @@ class Inbox:
             worker.start()
 
     def put(self, call: Call) -> None:
-        lane = Lane.URGENT if call.action in v16.URGENT else Lane.BULK if call.action in v16.BULK else Lane.RARE
-        if lane is not Lane.RARE and len(call.raw) <= AT_ONCE:
+        lane = Lane.URGENT if call.action in v16.URGENT else Lane.RARE if call.action in v16.RARE else Lane.BULK
+        if lane is not Lane.RARE and not call.is_read and len(call.raw) <= AT_ONCE:
             batches.read(call)  # while what was parsed is still in the processor's cache
         self._worker_of[lane].put(lane, call)
 

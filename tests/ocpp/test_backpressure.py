@@ -31,7 +31,7 @@ def upgrade(server: live.Server, identity: str) -> socket.socket:
 
 def test_a_peer_that_does_not_read_is_not_read_from(server, tenant):
     station, neighbour = live.add_station(tenant), live.add_station(tenant)
-    payload = b'[2,"0123456789012345678901234567890123","NoSuchAction",{}]'
+    payload = b'[2,"0123456789012345678901234567890123","Heartbeat",{}]'
     frame = struct.pack("!BB", 0x81, 0x80 | len(payload)) + bytes(4) + payload  # masked with zeros
     burst = frame * 1000
     with upgrade(server, station.identity) as raw, live.connected(server, neighbour.identity) as other:

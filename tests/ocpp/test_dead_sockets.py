@@ -131,7 +131,7 @@ def test_a_peer_that_does_not_read_is_dropped_after_the_ping_time_out(in_thread,
     monkeypatch.setattr(servers, "CLOSE_S", 0.5)
     in_thread.config.ws_ping_interval = in_thread.config.ws_ping_timeout = 1.0
     station = live.add_station(tenant)
-    text = b'[2,"0123456789012345678901234567890123","NoSuchAction",{}]'
+    text = b'[2,"0123456789012345678901234567890123","Heartbeat",{}]'
     burst = Frame(Opcode.TEXT, text).serialize(mask=True) * 1000
     with upgrade(in_thread, station.identity) as raw:
         live.wait_for(lambda: station.pk in in_thread.gateway.sockets)
