@@ -19,6 +19,7 @@ from apps.installations.models import ConnectionInterval
 from apps.ocpp import batches, gateway, inbox
 from apps.ocpp.models import QuarantinedFrame
 from config import settings
+from tests.factories.cards import TokenFactory
 from tests.ocpp import live
 from tests.ocpp.lanes import meter_payload, say, start_payload
 from tests.ocpp.sockets import Closed, InProcess, Socket, in_process
@@ -68,7 +69,7 @@ def test_g13_a_database_that_vanished_without_a_word_is_gone_after_seconds(monke
 def test_g13_a_database_that_can_only_be_read_is_away_and_refuses_no_data(process, tenant):
     station = live.add_station(tenant)
     charger = process.connect(station.identity)
-    payload = start_payload(tenant.token.uid)
+    payload = start_payload(TokenFactory(operator=tenant.operator).uid)
     quarantined = QuarantinedFrame.objects.unscoped("a test").count()
     with read_only():
         charger.send(2, "s", "StartTransaction", payload)

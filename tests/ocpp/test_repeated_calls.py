@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.ocpp import batches
 from apps.ocpp.models import Frame
+from tests.factories.cards import TokenFactory
 from tests.ocpp import live
 from tests.ocpp.lanes import start_payload
 from tests.ocpp.sockets import in_process
@@ -11,7 +12,7 @@ from tests.ocpp.sockets import in_process
 
 def test_a_call_that_could_not_be_stored_is_decided_anew_when_it_is_repeated(tenant, monkeypatch):
     station = live.add_station(tenant)
-    payload = start_payload(tenant.token.uid)
+    payload = start_payload(TokenFactory(operator=tenant.operator).uid)
 
     def fail(*_args, **_kwargs):
         raise RuntimeError("unforeseen")
