@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## Everything that proves the project
 lint: $(VENV)/.dev ## The part of it that reads only: style, types, import contracts, migrations
 	@exec $(BIN)/python tests/run.py lint
 
-soak: $(VENV)/.dev ## Longer: three kills, 5,000 chargers at once, on both databases
+soak: $(VENV)/.dev ## Longer: three kills, 5,000 chargers at once, a database that is away for a minute, long fuzz
 	@exec $(BIN)/python tests/run.py soak
 
 bench: $(VENV)/.dev ## What a message costs, beside other designs (BENCH=quick for short windows)

@@ -57,7 +57,9 @@ PRODUCTION = {
 
 SOAK = "soak"  # run by name alone
 TOGETHER = ("lint", "kill")  # groups whose steps leave half of two cores idle
-LONG = {"KILLS": "3", "STORM": "5000"}
+LONG = {"KILLS": "3", "STORM": "5000", "AWAY_S": "60"}
+KILLED = ("tests/kill/test_kill.py", "tests/kill/test_storm.py")
+LOST = "tests/kill/test_database_lost.py"  # it waits rather than computes
 FUZZED = (
     "tests/ocpp/test_frames.py",
     "tests/ocpp/test_v16_hot.py",
@@ -97,11 +99,13 @@ STEPS = (
         needs=("chromium", "pdf"),
     ),
     Step("start", (*PYTEST, STARTS)),
-    Step("kill-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), "kill"),
-    Step("kill-postgres", (*PYTEST, "tests/kill"), "kill", needs=("postgres", "redis")),
-    Step("soak-sqlite", (*PYTEST, "tests/kill/test_kill.py", "tests/kill/test_storm.py"), SOAK, env=LONG, limit_s=1800),
+    Step("kill-sqlite", (*PYTEST, *KILLED), "kill"),
+    Step("kill-postgres", (*PYTEST, *KILLED), "kill", needs=("postgres", "redis")),
+    Step("kill-database", (*PYTEST, LOST), "kill", needs=("postgres", "redis")),
+    Step("soak-sqlite", (*PYTEST, *KILLED), SOAK, env=LONG, limit_s=1800),
     Step("soak-fuzz", (*PYTEST, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=1800),
-    Step("soak-postgres", (*PYTEST, "tests/kill"), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
+    Step("soak-postgres", (*PYTEST, *KILLED), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
+    Step("soak-database", (*PYTEST, LOST), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
 )
 
 

@@ -30,6 +30,42 @@ class Unavailable(RuntimeError):
     """Neither here nor to be had."""
 
 
+class PostgresServer:
+    """A PostgreSQL of our own with its data in `folder`, to be started and stopped as often as is wanted.
+
+    Raises Unavailable.
+    """
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self.port = _free_port()
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
+        self._programs = _programs("/usr/lib/postgresql/*/bin", "postgresql")
+        self._folder, self._log, self._runner = folder, log, _as_postgres()
+        if self._runner:
+            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
+        options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "-D", self._data]
+        subprocess.run(self._command("initdb", options), check=True, stdout=subprocess.DEVNULL, cwd=folder)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it and wait until it answers."""
+        command = self._command("postgres", ["-D", self._data, "-p", str(self.port), "-k", str(self._folder)])
+        self._process = _popen(command, self._log)
+        _wait("PostgreSQL", lambda: _postgres_answers(self.url))
+        return self._process
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT is its fast shutdown, SIGQUIT the immediate one, after which it recovers as from a crash."""
+        self._process.send_signal(how)
+        self._process.wait(timeout=START_S)
+
+    @property
+    def _data(self) -> str:
+        return str(self._folder / "data")
+
+    def _command(self, program: str, options: list[str]) -> list[str]:
+        return [*self._runner, f"{self._programs}/{program}", *options]
+
+
 class Services:
     """Finds or starts a service at its first use; ends at exit what it started."""
 
@@ -73,20 +109,9 @@ class Services:
                 return {"DATABASE_URL": url}
             if given:
                 raise Unavailable("PostgreSQL at DATABASE_URL does not answer")
-        programs = _programs("/usr/lib/postgresql/*/bin", "postgresql")
-        folder, port, runner = self._folder(), _free_port(), _as_postgres()
-        if runner:
-            os.chown(folder, pwd.getpwnam("postgres").pw_uid, -1)
-        data = str(folder / "data")
-        initdb = [*runner, f"{programs}/initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "-D", data]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        self._start(
-            "postgres-server",
-            [*runner, f"{programs}/postgres", "-D", data, "-p", str(port), "-k", str(folder)],
-        )
-        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-        _wait("PostgreSQL", lambda: _postgres_answers(url))
-        return {"DATABASE_URL": url}
+        server = PostgresServer(self._folder(), self.logs / "postgres-server.log")
+        self._started.append(server.start())
+        return {"DATABASE_URL": server.url}
 
     def _redis(self) -> dict[str, str]:
         given = os.environ.get("REDIS_URL")
@@ -123,8 +148,12 @@ class Services:
         return folder
 
     def _start(self, name: str, command: list[str]) -> None:
-        with (self.logs / f"{name}.log").open("wb") as log:
-            self._started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"))
+        self._started.append(_popen(command, self.logs / f"{name}.log"))
+
+
+def _popen(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/")
 
 
 def _program(name: str, package: str) -> str:

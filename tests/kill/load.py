@@ -4,12 +4,15 @@ and afterwards look each of them up in the database."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import itertools
 import random
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from websockets.exceptions import InvalidHandshake
 
@@ -110,6 +113,34 @@ class Load:
 
 
 _ids = itertools.count(1)
+
+
+class Running(Protocol):
+    finishing: bool
+
+    async def run(self) -> None: ...
+
+
+@contextlib.contextmanager
+def at_work(load: Running) -> Iterator[None]:
+    """The chargers live in a thread of their own, and come to an end when the block does."""
+    failures: list[Exception] = []
+    worker = threading.Thread(target=lambda: _run(load, failures), daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        load.finishing = True
+        worker.join(timeout=60)
+    assert not worker.is_alive()
+    assert failures == []
+
+
+def _run(load: Running, failures: list[Exception]) -> None:
+    try:
+        asyncio.run(load.run())
+    except Exception as failure:
+        failures.append(failure)
 
 
 def pending_ids(load: Load) -> list[str]:

@@ -62,14 +62,15 @@ def database_copy(suffix: str = "live") -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def working_on(name: str) -> Iterator[None]:
-    """Let this process's connection lead to the database `name`."""
-    before = connection.settings_dict["NAME"]
+def working_on(name: str, **server: Any) -> Iterator[None]:
+    """Let this process's connection lead to the database `name`, elsewhere too where `server` has HOST, PORT, USER …"""
+    place = {"NAME": name, **server}
+    before = {key: connection.settings_dict[key] for key in place}
     connection.close()
-    connection.settings_dict["NAME"] = name
+    connection.settings_dict.update(place)
     yield
     connection.close()
-    connection.settings_dict["NAME"] = before
+    connection.settings_dict.update(before)
 
 
 def _remove(name: str) -> None:
