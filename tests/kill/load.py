@@ -34,7 +34,7 @@ class Life:
 
     station: ChargingStation
     acknowledged: list[str] = field(default_factory=list)
-    sent: set[str] = field(default_factory=set)
+    sent: Counter[str] = field(default_factory=Counter)
     # By start: (meter at the start, transaction id told); by (time): register; by start: meter at the end.
     starts: dict[dt.datetime, tuple[int, int]] = field(default_factory=dict)
     readings: dict[dt.datetime, int] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Load:
             try:
                 if charger is None or not charger.connected:
                     charger = await self._connect(life.station)
-                life.sent.add(message_id)
+                life.sent[message_id] += 1
                 answer = await charger.call(action, payload, message_id=message_id)
             except (NotConnected, OSError, InvalidHandshake, TimeoutError):
                 assert attempt < 200, "the gateway did not come back"
@@ -145,7 +145,7 @@ def _run(load: Running, failures: list[Exception]) -> None:
 
 def pending_ids(load: Load) -> list[str]:
     """What was sent and not acknowledged."""
-    return [one for life in load.lives for one in life.sent - set(life.acknowledged)]
+    return [one for life in load.lives for one in set(life.sent) - set(life.acknowledged)]
 
 
 def lost(load: Load) -> list[str]:
@@ -154,6 +154,7 @@ def lost(load: Load) -> list[str]:
 
 
 def _lost_frames(life: Life) -> list[str]:
+    """One row a reception: what was acknowledged was received, and nothing more often than it was sent."""
     station_id = life.station.pk
     stored = Counter(
         Frame.objects.unscoped("a test").filter(station_id=station_id).values_list("message_id", flat=True)
@@ -161,11 +162,10 @@ def _lost_frames(life: Life) -> list[str]:
     quarantined = QuarantinedFrame.objects.unscoped("a test").filter(station_id=station_id).count()
     acknowledged = Counter(life.acknowledged)
     found = [
-        f"{one} was acknowledged {times} times and is stored {stored[one]} times"
-        for one, times in acknowledged.items()
-        if stored[one] < times
+        f"{one} was sent {life.sent[one]} times, acknowledged {acknowledged[one]} times and stored {stored[one]} times"
+        for one in stored.keys() | life.sent.keys()
+        if not acknowledged[one] <= stored[one] <= life.sent[one]
     ]
-    found += [f"{one} is stored and was never sent" for one in stored.keys() - life.sent]
     return [*found, f"{quarantined} in quarantine"] if quarantined else found
 
 

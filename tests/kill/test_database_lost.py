@@ -74,7 +74,7 @@ def stop_and_start(
     connection.close()
     stopped_at = time.monotonic()
     postgres.stop(how)
-    live.wait_for(lambda: load.connected == 0, CLOSED_WITHIN_S)
+    live.wait_for(lambda: load.closed.total() == STATIONS, CLOSED_WITHIN_S)
     closed_after = time.monotonic() - stopped_at
     assert closed_after > 4, "a short absence is waited for"
     assert load.closed == {1013: STATIONS}

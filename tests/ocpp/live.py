@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(kind: str, database: str) -> Iterator[Server]:
-    """Start a server on a free port and wait until it is ready."""
+def running(kind: str, database: str, *, program: Sequence[str] = ("manage.py",)) -> Iterator[Server]:
+    """Start a server on a free port and wait until it is ready. `program` may stand in for manage.py."""
     port = _free_port()
-    arguments = [sys.executable, "manage.py", COMMANDS[kind], "--port", str(port)]
+    arguments = [sys.executable, *program, COMMANDS[kind], "--port", str(port)]
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database))
     server = Server(kind, port, process)
     try:
