@@ -1,4 +1,4 @@
-"""`manage.py` as a process that ends as by kill -9 at a chosen point of a batch, which from outside is hit by luck alone:
+"""`manage.py` as a process that ends as by kill -9 at a chosen point of a batch, which from outside only luck hits:
 
     python -m tests.kill.doomed "before COMMIT" 20 serve --port 8000
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from django.db import connection
 from django.test.utils import setup_databases
 
+from apps.ocpp import batches
 from tests.factories.cast import CANARY, Tenant, make_tenant
 from tests.ocpp import live
 from tests.ocpp.outboxes import Clock, Run
+from tests.ocpp.sockets import InProcess, in_process
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +72,25 @@ def tenant(live_tenant, live_database) -> Tenant:
 def live_servers(live_database, _daphne, _uvicorn) -> tuple[live.Server, live.Server]:
     """Two gateway processes on one database."""
     return _daphne, _uvicorn
+
+
+@pytest.fixture
+def process(tenant) -> Iterator[InProcess]:
+    """A gateway in this process."""
+    with in_process() as one:
+        yield one
+
+
+@pytest.fixture
+def slow_commit(monkeypatch) -> None:
+    """Each batch takes at least half a second from now on."""
+    write = batches.Batch._write
+
+    def slowly(self, *args, **kwargs):
+        time.sleep(0.5)
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(batches.Batch, "_write", slowly)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from urllib.parse import quote
 from django.db import connection
 from websockets.sync.client import ClientConnection, connect
 
-from apps.installations.models import ChargingStation
+from apps.installations.models import ChargingStation, ConnectionInterval, StationState
 from apps.ocpp import keys
 from apps.ocpp.models import OperatorKey, StationKey
 from tests.factories.cast import Tenant
@@ -160,6 +160,14 @@ def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
     return value
+
+
+def state_of(station: ChargingStation) -> StationState:
+    return StationState.objects.unscoped("test").get(station=station)
+
+
+def intervals_of(station: ChargingStation) -> list[ConnectionInterval]:
+    return list(ConnectionInterval.objects.unscoped("test").filter(station=station).order_by("generation"))
 
 
 def add_station(tenant: Tenant, *, identity: str = "", secret: str = SECRET, **fields: Any) -> ChargingStation:

@@ -157,3 +157,14 @@ class Socket:
     def call(self, message_id: str, action: str, payload: dict[str, Any] | None = None) -> Any:
         self.send(2, message_id, action, payload or {})
         return self.receive()
+
+
+def status(number: int, name: str = "Available") -> list[Any]:
+    """A CALL `s<number>` that says a connector's status."""
+    payload = {"connectorId": 1, "errorCode": "NoError", "status": name, "timestamp": "2026-11-21T12:00:00Z"}
+    return [2, f"s{number}", "StatusNotification", payload]
+
+
+def booted(firmware: str) -> list[Any]:
+    payload = {"chargePointVendor": "Acme", "chargePointModel": "One", "firmwareVersion": firmware}
+    return [2, f"boot {firmware}", "BootNotification", payload]
