@@ -46,7 +46,7 @@ def pages(django: Application) -> Application:
 
     async def route(scope: Any, receive: Any, send: Any) -> None:
         if CHARGER_PATH.match(scope["path"]):
-            await _answer(send, 426, b"Chargers connect here, by websocket.", (b"upgrade", b"websocket"))
+            await _upgrade_required(send)
         else:
             await django(scope, receive, send)
 
@@ -59,10 +59,16 @@ def health_only(django: Application) -> Application:
     async def route(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] in HEALTH:
             await django(scope, receive, send)
+        elif CHARGER_PATH.match(scope["path"]):
+            await _upgrade_required(send)
         else:
             await _answer(send, 404, b"Chargers only.")
 
     return route
+
+
+async def _upgrade_required(send: Any) -> None:
+    await _answer(send, 426, b"Chargers connect here, by websocket.", (b"upgrade", b"websocket"))
 
 
 async def _answer(send: Any, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

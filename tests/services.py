@@ -66,6 +66,16 @@ class PostgresServer:
         return [*self._runner, f"{self._programs}/{program}", *options]
 
 
+def start_redis(log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A Redis of our own and its URL. Raises Unavailable."""
+    port = _free_port()
+    url = f"redis://127.0.0.1:{port}/{REDIS_DATABASE}"
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", "/tmp"]
+    process = _popen([_program("redis-server", "redis-server"), *options], log)
+    _wait("Redis", lambda: _redis_answers(url))
+    return process, url
+
+
 class Services:
     """Finds or starts a service at its first use; ends at exit what it started."""
 
@@ -120,10 +130,8 @@ class Services:
             return {"REDIS_URL": running}
         if given:
             raise Unavailable("Redis at REDIS_URL does not answer")
-        server, port = _program("redis-server", "redis-server"), _free_port()
-        self._start("redis-server", [server, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", "/tmp"])
-        url = f"redis://127.0.0.1:{port}/{REDIS_DATABASE}"
-        _wait("Redis", lambda: _redis_answers(url))
+        process, url = start_redis(self.logs / "redis-server.log")
+        self._started.append(process)
         return {"REDIS_URL": url}
 
     def _chromium(self) -> dict[str, str]:
@@ -146,9 +154,6 @@ class Services:
         folder = Path(tempfile.mkdtemp(prefix="voltdesk-"))
         self._folders.append(folder)
         return folder
-
-    def _start(self, name: str, command: list[str]) -> None:
-        self._started.append(_popen(command, self.logs / f"{name}.log"))
 
 
 def _popen(command: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django.db import connection
+from django.db import connection, transaction
 from websockets.sync.client import ClientConnection, connect
 
-from apps.installations.models import ChargingStation, ConnectionInterval, StationState
+from apps.installations.models import ChargingStation, ConnectionInterval, ConnectorState, StationState
 from apps.ocpp import keys
 from apps.ocpp.models import OperatorKey, StationKey
 from tests.factories.cast import Tenant
@@ -106,11 +106,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(kind: str, database: str, *, program: Sequence[str] = ("manage.py",)) -> Iterator[Server]:
-    """Start a server on a free port and wait until it is ready. `program` may stand in for manage.py."""
+def running(kind: str, database: str, *, program: Sequence[str] = ("manage.py",), **variables: str) -> Iterator[Server]:
+    """Start a server on a free port and wait until it is ready. `program` may stand in for manage.py, `variables` are
+    added to its environment."""
     port = _free_port()
     arguments = [sys.executable, *program, COMMANDS[kind], "--port", str(port)]
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database))
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database) | variables)
     server = Server(kind, port, process)
     try:
         wait_for(lambda: _is_ready(server))
@@ -168,6 +169,14 @@ def state_of(station: ChargingStation) -> StationState:
 
 def intervals_of(station: ChargingStation) -> list[ConnectionInterval]:
     return list(ConnectionInterval.objects.unscoped("test").filter(station=station).order_by("generation"))
+
+
+@contextlib.contextmanager
+def held_up(station: ChargingStation) -> Iterator[None]:
+    """No status of this charger can be written meanwhile, on SQLite nothing at all."""
+    with transaction.atomic():
+        assert ConnectorState.objects.unscoped("test").filter(connector__station=station).update(generation=0)
+        yield
 
 
 def add_station(tenant: Tenant, *, identity: str = "", secret: str = SECRET, **fields: Any) -> ChargingStation:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from apps.ocpp.models import Frame
 from tests.ocpp import live
+from tests.ocpp.live import intervals_of, state_of
+from tests.ocpp.sockets import status
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "ocpp.md").read_text()
 HEARTBEAT = '[2,"a1","Heartbeat",{}]'
@@ -71,6 +74,21 @@ def test_five_frames_without_a_usable_id_end_the_connection(charger):
 def test_a_binary_frame_ends_the_connection(charger):
     charger.websocket.send(HEARTBEAT.encode())
     assert closed_with(charger) == CLOSING["a binary frame"]
+
+
+def test_g02_more_than_64_waiting_calls_end_the_connection_and_nothing_that_was_taken_is_lost(server, tenant):
+    station = live.add_station(tenant)
+    with live.connected(server, station.identity) as charger, live.held_up(station):
+        with contextlib.suppress(ConnectionClosed):  # it may be closed before all of them are sent
+            for number in range(100):
+                charger.send(*status(number))
+        assert closed_with(charger) == CLOSING["more than 64 waiting calls"]
+    frames = Frame.objects.unscoped("test").filter(station_id=station.pk)
+    live.wait_for(lambda: frames.count() >= 65)
+    live.wait_for(lambda: not state_of(station).online)
+    assert set(frames.values_list("message_id", flat=True)) == {f"s{number}" for number in range(65)}
+    assert frames.count() == 65
+    assert [one.reason for one in intervals_of(station)] == ["protocol"]
 
 
 def test_a_frame_of_more_than_one_mebibyte_ends_the_connection(charger):

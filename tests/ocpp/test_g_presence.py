@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from apps.core import live as core_live
@@ -17,6 +18,7 @@ from apps.ocpp.models import Frame, GatewayLease
 from tests.ocpp import live
 from tests.ocpp.live import intervals_of, state_of
 from tests.ocpp.sockets import Closed, in_process, status
+from tests.services import start_redis
 
 # --- G9, G10 ----------------------------------------------------------------------------------------------------------
 
@@ -84,15 +86,24 @@ def test_g10_a_gateway_that_is_rung_closes_what_is_no_longer_the_newest(process,
     assert state_of(station).online, "it is another gateway's now"
 
 
-def test_g10_where_the_doorbell_fails_the_older_socket_finds_out_by_itself(tenant, live_servers):
+def test_g10_where_the_doorbell_fails_the_older_socket_finds_out_by_itself(tenant, live_database, tmp_path):
+    """A Redis of the test's own dies. Without Redis no doorbell reaches another process."""
     station = live.add_station(tenant)
-    one, two = live_servers
-    with live.connected(one, station.identity) as older, live.connected(two, station.identity) as newer:
-        with pytest.raises(Exception, match="replaced by a newer connection"):
-            older.websocket.recv(timeout=20)
-        assert newer.call("Heartbeat")[0] == 3
-        assert state_of(station).online
-        assert state_of(station).generation == 2
+    redis, url = start_redis(tmp_path / "log") if settings.REDIS_URL else (None, "")
+    with (
+        live.running("uvicorn", live_database, REDIS_URL=url) as one,
+        live.running("uvicorn", live_database, REDIS_URL=url) as two,
+        live.connected(one, station.identity) as older,
+    ):
+        if redis is not None:
+            redis.kill()
+            redis.wait()
+        with live.connected(two, station.identity) as newer:
+            with pytest.raises(Exception, match="replaced by a newer connection"):
+                older.websocket.recv(timeout=20)
+            assert newer.call("Heartbeat")[0] == 3
+            assert state_of(station).online
+            assert state_of(station).generation == 2
 
 
 def test_g10_offline_is_written_only_for_ones_own_generation(tenant):

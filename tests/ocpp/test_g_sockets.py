@@ -5,31 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from django.core.management import call_command
-from django.core.management.base import SystemCheckError
-from django.db import connection
 
 from apps.ocpp.models import Frame
 from tests.factories.cards import TokenFactory
 from tests.ocpp import live
-from tests.ocpp.live import intervals_of
 from tests.ocpp.sockets import Closed, status
-
-# --- G1 ---------------------------------------------------------------------------------------------------------------
-
-
-def test_g01_a_gateway_refuses_a_database_that_may_lose_commits(tenant):
-    call_command("check", tags=["gateway"])
-    weak = "SET synchronous_commit = off" if connection.vendor == "postgresql" else "PRAGMA synchronous = NORMAL"
-    with connection.cursor() as cursor:
-        cursor.execute(weak)
-    try:
-        for command in ("serve", "gateway"):
-            with pytest.raises(SystemCheckError, match=r"ocpp\.E001"):
-                call_command(command, skip_checks=False)
-    finally:
-        connection.close()
-
 
 # --- G2 ---------------------------------------------------------------------------------------------------------------
 
@@ -75,19 +55,6 @@ def test_g02_one_station_has_one_admitted_call_over_two_sockets(process, tenant,
     assert newer.receive()[1] == "s2"
     answers = Frame.objects.unscoped("test").filter(station_id=station.pk)
     assert sorted(answers.values_list("message_id", flat=True)) == ["s1", "s2"]
-
-
-def test_g02_more_waiting_than_allowed_ends_the_connection_and_loses_nothing_that_was_taken(
-    process, tenant, slow_commit
-):
-    station = live.add_station(tenant)
-    charger = process.connect(station.identity)
-    for number in range(100):
-        charger.send(*status(number))
-    with pytest.raises(Closed) as closed:
-        [charger.receive() for _ in range(100)]
-    assert closed.value.code == 1008
-    assert intervals_of(station)[0].reason in ("", "protocol")
 
 
 def test_g02_more_bytes_waiting_than_allowed_end_the_connection(process, tenant, slow_commit):

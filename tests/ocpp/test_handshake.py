@@ -13,6 +13,7 @@ from django.core import serializers
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from apps.charging.models import ReviewItem
 from apps.installations.models import ConnectionInterval, StationState
 from apps.ocpp import keys, selectors
 from apps.ocpp.models import HandshakeRefusal, StationKey, StrangerRefusal
@@ -21,7 +22,7 @@ from tests.ocpp import live
 from tests.ocpp.test_answer_table import table
 
 ROWS = dict(table("Connecting"))
-ELSEWHERE = {"the server is being restarted, or has no database"}  # test_g13_…, test_g17_…
+ELSEWHERE = {"the server is being restarted, or has no database"}  # test_g17_sigterm_ends_a_server_in_order
 _numbers = itertools.count(1)
 
 # Row of the table → what to change of a right handshake to a station of identity `{0}`.
@@ -237,8 +238,7 @@ def test_other_paths_are_404(server, tenant, path):
 
 
 def test_a_browser_on_a_chargers_url_is_told_what_it_is(server, tenant):
-    status, body = server.get(f"/ocpp/{live.URL_KEY}/x")
-    assert (status, "websocket" in body) in {(426, True), (404, False)}
+    assert server.get(f"/ocpp/{live.URL_KEY}/x") == (426, "Chargers connect here, by websocket.")
 
 
 def test_a_connection_has_its_history(server, tenant, identity):
@@ -255,6 +255,17 @@ def test_a_connection_has_its_history(server, tenant, identity):
         charger.websocket.socket.close()
     live.wait_for(lambda: not presence(station).online)
     assert ConnectionInterval.objects.unscoped("test").get(station=station, generation=2).reason == "lost"
+
+
+def test_the_clock_offset_is_unknown_at_each_new_connection(server, tenant, identity):
+    station = live.add_station(tenant, identity=identity)
+    StationState.objects.unscoped("test").filter(station=station).update(clock_offset_s=400.0)
+    with live.connected(server, identity) as charger:
+        assert presence(station).clock_offset_s is None
+        start = {"connectorId": 1, "idTag": tenant.token.uid, "meterStart": 5, "timestamp": "2026-11-21T10:00:00Z"}
+        assert charger.call("StartTransaction", start)[0] == 3
+    assert not ReviewItem.objects.unscoped("test").filter(station=station, code="clock_offset").exists()
+    assert presence(station).clock_offset_s is None
 
 
 def test_keys_are_sealed_with_a_salt_each_and_open_under_older_peppers(settings):
