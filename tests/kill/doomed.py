@@ -1,8 +1,8 @@
-"""`manage.py` as a process that ends as by kill -9 at a chosen point of a batch, which from outside only luck hits:
+"""`manage.py` as a process that ends as by kill -9 at a chosen point, which from outside only luck hits:
 
     python -m tests.kill.doomed "before COMMIT" 20 serve --port 8000
 
-ends at the twentieth batch of several messages. The points are those of `POINTS`.
+ends at the twentieth batch of several messages. The points are those of `BATCH` and `COMMAND`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any
 
 from django.core.management import execute_from_command_line
 
-SEVERAL = 2
 FLUSHED_S = 0.002  # answers that were written to their sockets have left by then
 
 
 class Fate:
-    """Counts the batches that pass a point, and ends the process at the last."""
+    """Counts what passes a point with at least so many messages, and ends the process at the last."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, at_least: int) -> None:
         self._left = number
+        self._at_least = at_least
 
     def is_met(self, messages: Sequence[Any]) -> bool:
-        self._left -= len(messages) >= SEVERAL
-        return self._left <= 0 and len(messages) >= SEVERAL
+        if len(messages) < self._at_least:
+            return False
+        self._left -= 1
+        return self._left <= 0
 
     def meet(self, messages: Sequence[Any]) -> None:
         if self.is_met(messages):
@@ -78,6 +80,19 @@ def between_two_answers(fate: Fate) -> None:
     Inbox._settle_portion = settle_half  # type: ignore[method-assign]
 
 
+def between_row_and_frame(fate: Fate) -> None:
+    from apps.ocpp import outbox
+
+    claim = outbox._claim
+
+    def claim_and_end(commands: list[Any], now: Any) -> list[Any]:
+        claimed = claim(commands, now)
+        fate.meet(claimed)
+        return claimed
+
+    outbox._claim = claim_and_end
+
+
 def _around(owner: type, name: str, *, before: Callable[[Any], None] | None = None, after: Any = None) -> None:
     real = getattr(owner, name)
 
@@ -92,20 +107,24 @@ def _around(owner: type, name: str, *, before: Callable[[Any], None] | None = No
     setattr(owner, name, wrapped)
 
 
-POINTS = {
+BATCH = {
     "before the batch": before_the_batch,
     "between facts and frames": between_facts_and_frames,
     "before COMMIT": before_commit,
     "between COMMIT and answers": between_commit_and_answers,
     "between two answers": between_two_answers,
 }
+COMMAND = {"between row and frame": between_row_and_frame}
 
 
 def main(point: str, number: str, *arguments: str) -> None:
     import django
 
     django.setup()
-    POINTS[point](Fate(int(number)))
+    if point in BATCH:
+        BATCH[point](Fate(int(number), at_least=2))
+    else:
+        COMMAND[point](Fate(int(number), at_least=1))
     execute_from_command_line(["manage.py", *arguments])
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from apps.ocpp.models import Frame
-from tests.kill.doomed import POINTS
+from tests.kill.doomed import BATCH
 from tests.kill.load import Load, at_work, lost, pending_ids
 from tests.ocpp import live
 
@@ -34,7 +34,7 @@ MOMENTS = [
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_everything_acknowledged_survives_kills_at_each_point_of_a_batch(tenant, database, say, number):
-    assert {point for _kind, point in MOMENTS} == {*POINTS, AT_ANY_TIME}
+    assert {point for _kind, point in MOMENTS} == {*BATCH, AT_ANY_TIME}
     stations = [live.add_station(tenant, identity=f"KILL-{index}") for index in range(STATIONS)]
     load, numbers = Load(stations, tenant.token.uid, seed=number), random.Random(f"{os.getpid()}:{number}")
     with contextlib.ExitStack() as last:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from django.conf import settings
 from django.db import connection, transaction
 from websockets.sync.client import ClientConnection, connect
 
@@ -103,6 +104,13 @@ class Server:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def api(self, path: str, key: str, body: dict[str, Any] | None = None) -> Any:
+        """What the REST API answers to a GET, or to the POST of `body`."""
+        url, data = f"http://127.0.0.1:{self.port}/api/v1/{path}", json.dumps(body).encode() if body else None
+        headers = {"Host": settings.ADMIN_HOST, "Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
+            return json.load(response)
 
 
 @contextlib.contextmanager

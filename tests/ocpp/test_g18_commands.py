@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from websockets.exceptions import ConnectionClosed
 
+from apps.accounts.services import create_api_key
 from apps.core import live as hints
 from apps.core.actor import Actor
 from apps.installations.models import Command, ConfigurationValue, StationState
@@ -170,6 +171,62 @@ def test_g18_of_two_processes_only_the_owner_of_the_newest_socket_sends(tenant, 
             in_state(command, "done")
         assert _calls_until_closed(older) == []
         assert heard(newer) == []
+
+
+def test_g18_a_command_given_in_one_process_is_delivered_by_another(tenant, live_servers):
+    """Given at the API of `serve`, to a charger whose socket is at `gateway`."""
+    web, gateway = live_servers
+    station = live.add_station(tenant)
+    _key, secret = create_api_key(
+        actor=Actor.system(tenant.operator),
+        operator=tenant.operator,
+        name="another process",
+        scopes=["installations.command_chargingstation", "installations.view_command"],
+    )
+    delays = []
+    with connected(gateway, station.identity) as charger:
+        for _ in range(3):
+            time.sleep(1.1)  # a topic is hinted at once a second
+            asked_at = time.monotonic()
+            body = {"station": str(station.public_id), "action": "ClearCache"}
+            given = web.api("commands/", secret, body)
+            answer(charger, {"status": "Accepted"})
+            delays.append(time.monotonic() - asked_at)
+            wait_for(lambda path=f"commands/{given['id']}/": web.api(path, secret)["state"] == "done")
+    assert sorted(delays)[1] < (0.5 if settings.REDIS_URL else 2.0), delays
+
+
+KILLED = signal.Signals.SIGKILL
+DOOMED = ("-m", "tests.kill.doomed", "between row and frame", "1")
+
+
+@pytest.mark.parametrize("program", [("manage.py",), DOOMED], ids=["after the frame", "before the frame"])
+def test_g18_of_two_processes_the_owner_is_killed_and_the_other_sends_only_what_was_not_sent(
+    tenant, live_database, live_servers, program
+):
+    station, (_web, other) = live.add_station(tenant), live_servers
+    with live.running("uvicorn", live_database, program=program) as owner:
+        with connected(owner, station.identity) as charger:
+            reset = ask(station, "Reset", ago=28.0)
+            unlock = ask(station, "UnlockConnector", {"connectorId": 1}, ago=27.0)  # no socket before its deadline
+            waits = ask(station, "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "300"}, ago=26.0)
+            if program == DOOMED:
+                assert owner.process.wait(10) == -KILLED
+                assert _calls_until_closed(charger) == []
+            else:
+                assert charger.receive()[2] == "Reset"
+                assert owner.stop(KILLED) == -KILLED
+        assert [row(one).state for one in (reset, unlock, waits)] == ["sent", "queued", "queued"]
+        in_state(unlock, "not_delivered")
+        with connected(other, station.identity) as charger:
+            assert answer(charger, {"status": "Accepted"})[0] == "ChangeConfiguration"
+            assert heard(charger) == []
+    lost = in_state(reset, "unknown")
+    assert (lost.answered_by, lost.detail) == ("system", "the connection broke before an answer")
+    assert in_state(waits, "done").generation == 2
+    assert row(unlock).state == "not_delivered"
+    sent = Frame.objects.unscoped("test").filter(station_id=station.pk, direction="out")
+    wait_for(lambda: list(sent.values_list("action", flat=True)) == ["ChangeConfiguration"])
 
 
 def _calls_until_closed(charger):
