@@ -30,7 +30,10 @@ def learn_from_boots(payloads: list[Payload]) -> None:
 
 @every(minutes=1)
 def sweep_leases() -> None:
-    """Stations of gateways that were lost are offline, also where no gateway is left to say so."""
+    """Stations of gateways that were lost are offline, also where no gateway is left to say so.
+
+    Each gateway sweeps every ten seconds itself; the scheduler knows nothing shorter than a minute.
+    """
     services.sweep_leases(now=dt.datetime.now(dt.UTC))
 
 

@@ -146,6 +146,18 @@ def test_g11_after_20_seconds_without_a_beat_a_gateways_stations_are_offline(ten
     assert not GatewayLease.objects.filter(name=name).exists()
 
 
+def test_g11_each_gateway_sweeps_for_all_by_itself(tenant, monkeypatch):
+    assert gateway.SWEEP_S == 10.0
+    monkeypatch.setattr(gateway, "SWEEP_S", 0.5)
+    station = live.add_station(tenant)
+    with in_process():
+        name = lost_gateway(station, beat_at=timezone.now() - dt.timedelta(seconds=19))
+        assert state_of(station).online
+        live.wait_for(lambda: not state_of(station).online)
+        assert not GatewayLease.objects.filter(name=name).exists()
+        assert intervals_of(station)[0].reason == "gateway lost"
+
+
 @pytest.mark.parametrize("waited_for", [True, False])
 def test_g11_a_process_that_starts_clears_the_leases_of_its_own_host_whose_process_is_dead(tenant, waited_for):
     ended = subprocess.Popen(["true"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from apps.charging.models import ReviewItem
 from tests.charging.stored import Stored
+from tests.fuzz import examples
 
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300),
@@ -77,7 +78,9 @@ def payloads(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.django_db
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(payloads(), min_size=1, max_size=4))
 def test_g07_whatever_a_frame_holds_its_batch_commits_and_it_is_answered(ours, messages):
