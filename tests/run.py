@@ -61,10 +61,21 @@ LONG = {"KILLS": "3", "STORM": "5000", "AWAY_S": "60"}
 KILLED = ("tests/kill/test_kill.py", "tests/kill/test_storm.py")
 LOST = "tests/kill/test_database_lost.py"  # it waits rather than computes
 FUZZED = (
-    "tests/ocpp/test_frames.py",
-    "tests/ocpp/test_v16_hot.py",
-    "tests/ocpp/test_clock.py",
+    "tests/accounts/test_brands.py",
+    "tests/cards/test_uid.py",
+    "tests/charging/test_idempotence.py",
     "tests/charging/test_meter.py",
+    "tests/charging/test_stored_as_decided.py",
+    "tests/core/test_bulk.py",
+    "tests/core/test_csv.py",
+    "tests/installations/test_hours.py",
+    "tests/ocpp/test_clock.py",
+    "tests/ocpp/test_frames.py",
+    "tests/ocpp/test_g18_answers.py",
+    "tests/ocpp/test_no_poison.py",
+    "tests/ocpp/test_v16_hot.py",
+    "tests/ocpp/test_wire.py",
+    "tests/tariffs/test_rating_properties.py",
 )
 
 
@@ -103,7 +114,7 @@ STEPS = (
     Step("kill-postgres", (*PYTEST, *KILLED), "kill", needs=("postgres", "redis")),
     Step("kill-database", (*PYTEST, LOST), "kill", needs=("postgres", "redis")),
     Step("soak-sqlite", (*PYTEST, *KILLED), SOAK, env=LONG, limit_s=1800),
-    Step("soak-fuzz", (*PYTEST, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=1800),
+    Step("soak-fuzz", (*PYTEST, *PARALLEL, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=1800),
     Step("soak-postgres", (*PYTEST, *KILLED), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
     Step("soak-database", (*PYTEST, LOST), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
 )

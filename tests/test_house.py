@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
-from django.db import models
 from django.db.migrations.loader import MigrationLoader
 
 from apps.core.models import TenantModel
+from tests.run import FUZZED
 
 ROOT = Path(__file__).resolve().parent.parent
 OUR_APPS = [config.label for config in apps.get_app_configs() if config.name.startswith("apps.")]
@@ -76,6 +76,12 @@ def test_nothing_is_left_for_later():
     assert list(lines_matching(later, elsewhere)) == []
 
 
+def test_each_fuzz_is_lengthened_by_soak():
+    fuzzed = {line.partition(":")[0] for line in lines_matching(r"^ *@given\(", tracked("tests/*.py"))}
+    assert fuzzed == set(FUZZED)
+    assert list(lines_matching(r"max_examples=\d", tracked("tests/*/*.py"))) == [], "see tests.fuzz"
+
+
 def test_no_file_knows_a_machine():
     assert list(lines_matching(r"(?<![\w.])/(?:work|root|home/\w+)/", tracked())) == []
 
@@ -100,12 +106,9 @@ def test_migrations_are_linear_named_and_reversible(label):
 
 
 @pytest.mark.parametrize("model", TENANT_MODELS, ids=lambda model: model._meta.label)
-def test_a_tenant_row_has_the_operator_of_its_parents(ours, rival, model):
+def test_a_tenant_row_names_its_operator(model):
+    """That it is its parents' too is looked up where every table is filled: tests.test_rival_walk."""
     assert not model._meta.get_field("operator").null
-    for field in model._meta.concrete_fields:
-        if isinstance(field, models.ForeignKey) and issubclass(field.related_model, TenantModel):
-            own = model._base_manager.exclude(**{field.attname: None})
-            assert not own.exclude(**{f"{field.name}__operator_id": models.F("operator_id")}).exists(), field
 
 
 def test_every_variable_of_the_environment_is_documented():

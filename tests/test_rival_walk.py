@@ -83,6 +83,7 @@ OTHER_ROWS = [
     for place in [*ADMIN, *PORTAL]
     if place.model_admin is None and place.parameters and not place.module.startswith(("allauth.", "django."))
 ]
+API_LISTS = [place for place in ADMIN if place.module == "apps.api.views" and not place.parameters]
 PLAIN = [place for place in [*ADMIN, *PORTAL] if not place.parameters and "logout" not in place.route]
 REGISTERED = sorted(admin.site._registry.items(), key=lambda entry: entry[0]._meta.label)
 TENANT_ADMINS = [(model, one) for model, one in REGISTERED if not isinstance(one, PlatformAdmin)]
@@ -311,6 +312,21 @@ def test_no_page_shows_the_rival(world, place):
     ours, _rival = world
     for walker in walkers(place, ours):
         assert_nothing_leaks(walker.ask("get", place.path()), f"{walker.host}{place.path()}")
+
+
+@pytest.mark.parametrize("place", API_LISTS, ids=ids)
+def test_a_list_of_the_api_holds_rows_of_ours_and_none_of_the_rival(world, place):
+    ours, _rival = world
+    response = owner_of(ours).ask("get", place.path())
+    assert response.status_code == 200
+    assert response.json()["results"]
+    assert_nothing_leaks(response, str(place))
+
+
+def test_nobody_sees_a_row(world):
+    for model in MODELS:
+        assert model.everything.exists()
+        assert not model.objects.visible_to(ANONYMOUS).exists()
 
 
 @pytest.mark.parametrize("place", [place for place in ADMIN_ROWS if place.model_admin.model in MODELS], ids=ids)

@@ -20,7 +20,6 @@ from apps.core.actor import Actor
 from apps.installations.models import ChargingStation, Command
 from apps.ocpp.models import HandshakeRefusal
 from tests.factories.cards import TokenFactory
-from tests.factories.cast import CANARY
 from tests.factories.charging import SessionFactory
 from tests.factories.installations import StationFactory
 
@@ -225,12 +224,6 @@ def test_a_stop_of_a_session_elsewhere_is_refused_with_the_reason(api, ours, riv
         assert answer.json()["errors"] == {"payload": ["No session of this charger has this transaction id."]}
     assert not Command.objects.unscoped("test").exists()
     assert api.post("commands/", {**stop, "payload": {"transactionId": 5}}).status_code == 202
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_no_list_holds_a_rival(api, ours, rival, name):
-    make_session(rival, transaction_id=9, start_key="r", stop_uid=CANARY)
-    assert CANARY not in api.get(f"{name}/").content.decode()
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -55,7 +55,7 @@ facts = st.lists(st.tuples(st.sampled_from([1, 2]), st.one_of(starts, stops, mea
 anything = st.lists(
     st.tuples(st.sampled_from([1, 2]), st.one_of(starts, stops, measurements, boots, authorisations)), max_size=15
 )
-runs = settings(max_examples=100, deadline=None)
+runs = settings(deadline=None)
 
 
 def play(messages: list[tuple[int, tuple[str, dict[str, Any]]]], *, again: int = 1, **station: Any) -> World:

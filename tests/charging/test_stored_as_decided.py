@@ -15,6 +15,7 @@ from tests.charging.test_idempotence import anything, element, play
 from tests.charging.world import CARD, START, World, iso
 from tests.factories.cards import TokenFactory
 from tests.factories.installations import ConnectorFactory, EVSEFactory, StationFactory
+from tests.fuzz import examples
 
 FIGURES = ("state", "started_at", "ended_at", "meter_start_wh", "meter_stop_wh", "uid", "authorisation_reason")
 LIVE = ("reading_at", "register_wh", "register_at", "power_w")
@@ -78,7 +79,9 @@ def with_issued(payload: dict[str, Any], issued: list[int]) -> dict[str, Any]:
 
 @pytest.mark.django_db
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(anything)
 @example(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from apps.core import bulk
+from tests.fuzz import examples
 
 TABLE = bulk.Table(
     "bulk_trial",
@@ -61,7 +62,7 @@ def table(django_db_setup, django_db_blocker):
 
 @pytest.mark.usefixtures("table")
 class BulkTest(TestCase):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(rows)
     def test_rows_arrive_as_sent(self, sent):
         bulk.insert_rows(connection, TABLE, [(index, *row) for index, row in enumerate(sent)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.apps import apps
 
-from apps.core.actor import ANONYMOUS, Actor
+from apps.core.actor import Actor
 from apps.core.models import TenantModel
 from apps.core.querysets import UnscopedRead
 from apps.installations.models import Location
@@ -32,11 +32,6 @@ def test_an_unscoped_read_raises(db, model):
     for read in READS:
         with pytest.raises(UnscopedRead):
             read(model.objects.all())
-
-
-@pytest.mark.parametrize("model", TENANT_MODELS, ids=lambda model: model._meta.label)
-def test_an_actor_without_operator_sees_nothing(ours, model):
-    assert not model.objects.visible_to(ANONYMOUS).exists()
 
 
 def test_an_operator_sees_its_own_rows_only(ours, rival):
