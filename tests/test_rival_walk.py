@@ -323,12 +323,6 @@ def test_a_list_of_the_api_holds_rows_of_ours_and_none_of_the_rival(world, place
     assert_nothing_leaks(response, str(place))
 
 
-def test_nobody_sees_a_row(world):
-    for model in MODELS:
-        assert model.everything.exists()
-        assert not model.objects.visible_to(ANONYMOUS).exists()
-
-
 @pytest.mark.parametrize("place", [place for place in ADMIN_ROWS if place.model_admin.model in MODELS], ids=ids)
 def test_no_page_of_an_own_row_shows_the_rival(world, place):
     ours, _rival = world
