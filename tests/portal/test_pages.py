@@ -31,12 +31,6 @@ LISTS = ["/locations/", "/chargers/", "/sessions/"]
 UTC = dt.UTC
 
 
-@pytest.fixture
-def manager(client, ours):
-    client.force_login(ours.manager)
-    return client
-
-
 def online(tenant, status="Available"):
     StationState.everything.filter(station=tenant.station).update(online=True)
     ConnectorState.everything.filter(connector=tenant.connector).update(status=status, status_at=timezone.now())

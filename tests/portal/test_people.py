@@ -25,12 +25,6 @@ PAGES = ["/people/", "/people/invite/", "/people/invitations/"]
 HOME_LINK = 'href="/people/"'
 
 
-@pytest.fixture
-def manager(client, ours):
-    client.force_login(ours.manager)
-    return client
-
-
 def member(tenant: Tenant, role: str, name: str = "Kim", organisation=None) -> Membership:
     user = UserFactory(name=name)
     return MembershipFactory(operator=tenant.operator, user=user, role=role, organisation=organisation or tenant.fleet)
