@@ -18,7 +18,7 @@ from tests.ocpp import live
 KILLS = int(os.environ.get("KILLS", "1"))
 STATIONS = 40
 WARM_UP = 200  # acknowledged messages
-BATCHES = (5, 40)  # of a doomed gateway
+BATCHES = (5, 25)  # of a doomed gateway
 AT_ANY_TIME = "at any time"
 COMMITTED = {"between COMMIT and answers", "between two answers"}  # what was not answered is stored
 MOMENTS = [
