@@ -114,6 +114,10 @@ def test_a_unit_is_hung_at_a_charger_by_its_serial_number(ours, rival, desk):
     assert "There is no hardware unit of this serial number." in answer.content.decode()
     assert desk.post(where, {"serial": "OURS", "why": "swap"}).status_code == 302
     assert HardwareAssignment.objects.unscoped("test").get().unit == unit
+    again = desk.post(where, {"serial": "OURS", "why": "swap"})
+    assert "This unit hangs at this charger already." in again.content.decode()
+    earlier = desk.post(where, {"serial": "OURS", "at": "2020-01-01 00:00", "why": "swap"})
+    assert earlier.status_code == 200
 
 
 def test_a_connector_is_added_once(ours, desk):

@@ -18,6 +18,8 @@ from unfold.decorators import display as theme_display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget as TextareaWidget
 
+from apps.core.admin.scope import add_refusal
+
 if TYPE_CHECKING:
     from apps.core.admin.pages import ModelAdmin
 
@@ -83,7 +85,7 @@ def reason_action(
                 try:
                     return method(self, request, obj, form) or HttpResponseRedirect(back)
                 except ValidationError as error:
-                    form.add_error(None, error)
+                    add_refusal(form, error)
             context = {
                 **self.admin_site.each_context(request),
                 "title": description,
