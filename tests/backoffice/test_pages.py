@@ -21,10 +21,11 @@ from apps.accounts.models import Membership, Organisation, Seller
 from apps.accounts.permissions import Role
 from apps.backoffice import navigation
 from apps.core.admin import PlatformAdmin
-from apps.core.models import TenantModel
+from apps.core.models import ArchivableModel, TenantModel
 from tests.factories.accounts import MembershipFactory, OrganisationFactory, SellerFactory, UserFactory
 from tests.factories.cast import Tenant, make_tenant
 from tests.factories.everything import WORDS, fill, rows_of
+from tests.factories.forms import filled_in
 
 TENANT_ADMINS = sorted(
     ((model, one) for model, one in admin.site._registry.items() if issubclass(model, TenantModel)),
@@ -102,6 +103,25 @@ def test_a_list_makes_no_query_a_row(filled, db, desk, model, model_admin):
     more = queries()
     repeated = [sql[:300] for sql, times in Counter(map(without_values, more)).items() if times > 2]
     assert len(more) <= len(alone), f"three rows more of {model._meta.label} cost queries: {repeated}"
+
+
+@pytest.mark.parametrize(("model", "model_admin"), TENANT_ADMINS, ids=lambda one: getattr(one, "__name__", ""))
+def test_a_form_keeps_what_has_left_its_choices(filled, db, desk, model, model_admin):
+    """What a row refers to is archived, or has no role any more: saving something else must not clear it."""
+    row = rows_of(filled, model).order_by("-pk").first()
+    relations = [field for field in row._meta.concrete_fields if field.is_relation]
+    chosen = {field.name: key for field in relations if (key := getattr(row, field.attname)) is not None}
+    for name in chosen:
+        related = row._meta.get_field(name).related_model
+        if issubclass(related, ArchivableModel):
+            related._default_manager.filter(pk=chosen[name]).update(archived_at=timezone.now())
+    Membership.everything.filter(operator=filled.operator).exclude(user=filled.owner).update(ended_at=timezone.now())
+    response = desk(filled.owner).get(path_of(model, f"{row.pk}/change/"))
+    if response.context is None or "adminform" not in response.context:
+        return  # a page of its own, not the admin's form
+    shown = filled_in(response.content.decode())
+    offered = chosen.keys() & response.context["adminform"].form.fields.keys()
+    assert {name: shown.get(name) for name in offered} == {name: [str(chosen[name])] for name in offered}
 
 
 @pytest.mark.parametrize(("model", "model_admin"), TENANT_ADMINS, ids=lambda one: getattr(one, "__name__", ""))

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from apps.accounts.models import Organisation
+from apps.accounts.models import Membership, Organisation
 from apps.accounts.permissions import Role
 from apps.accounts.selectors import operator_today
 from apps.cards import services
@@ -97,6 +98,19 @@ class TestWhoseItIs:
         for owner in (other, None):
             assert self.edit(desk, card, owner).status_code == 302
             assert Token.objects.visible_to(system).get(pk=card.pk).organisation == owner
+
+    def test_it_keeps_an_organisation_and_a_holder_that_are_no_choice_any_more(self, ours, rival, desk, card, system):
+        card.holder = ours.driver
+        card.save()
+        Organisation.everything.filter(pk=ours.fleet.pk).update(archived_at=timezone.now())
+        Membership.everything.filter(user=ours.driver).update(ended_at=timezone.now())
+        posted = filled_in(desk.get(url_of(card)).content.decode()) | {"label": ["Van 2"]}
+        assert desk.post(url_of(card), posted).status_code == 302
+        found = Token.objects.visible_to(system).get(pk=card.pk)
+        assert (found.label, found.organisation, found.holder) == ("Van 2", ours.fleet, ours.driver)
+        for name, foreign in (("organisation", rival.fleet), ("holder", rival.driver), ("holder", UserFactory())):
+            refused = desk.post(url_of(card), posted | {name: [foreign.pk]})
+            assert name in refused.context["adminform"].form.errors
 
     def test_a_file_does_not_move_it_either(self, ours, contract, card, other, system):
         bind_card(card, contract)

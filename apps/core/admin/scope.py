@@ -24,16 +24,29 @@ def visible_rows(model: type[models.Model], request: HttpRequest) -> models.Quer
 
 
 class Owned:
-    """Mixed into every model form: a new row belongs to the actor's operator before anything is checked."""
+    """Mixed into every model form: a new row belongs to the actor's operator before anything is checked, and one that
+    is there keeps what it refers to, also where that has left the choices."""
 
-    operator_id: ClassVar[int | None] = None
+    for_request: ClassVar[HttpRequest]
     refusal: ClassVar[ValidationError | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         instance = self.instance
-        if isinstance(instance, TenantModel) and instance._state.adding:
-            instance.operator_id = self.operator_id  # type: ignore[assignment]
+        if not isinstance(instance, TenantModel):
+            return
+        if instance._state.adding:
+            instance.operator_id = self.for_request.actor.operator_id
+        else:
+            self._offer_what_is_chosen(instance)
+
+    def _offer_what_is_chosen(self, instance: TenantModel) -> None:
+        """Else what was archived since, or a person without a role by now, shows as empty and is saved as none."""
+        for field in instance._meta.concrete_fields:
+            choice = self.fields.get(field.name)
+            chosen = getattr(instance, field.attname)
+            if isinstance(choice, forms.ModelChoiceField) and choice.queryset is not None and chosen is not None:
+                choice.queryset = choice.queryset | _chosen(choice.queryset.model, chosen, self.for_request)
 
     def _get_validation_exclusions(self) -> set[str]:
         # Django checks no constraint that names a field outside the form; ours name the operator and rows in use.
@@ -46,13 +59,19 @@ class Owned:
             add_refusal(self, self.refusal)
 
 
+def _chosen(model: type[models.Model], key: Any, request: HttpRequest) -> models.QuerySet[Any]:
+    """One row. A person is no tenant's: there the row that names them was scoped."""
+    rows = visible_rows(model, request) if issubclass(model, TenantModel) else model._default_manager.all()
+    return rows.filter(pk=key)
+
+
 def owned(form: type[forms.BaseModelForm[Any]], request: HttpRequest) -> type[forms.BaseModelForm[Any]]:
-    attributes = {"operator_id": request.actor.operator_id, "refusal": getattr(request, "refusal", None)}
+    attributes = {"for_request": request, "refusal": getattr(request, "refusal", None)}
     return type(form.__name__, (Owned, form), attributes)
 
 
 def add_refusal(form: Any, refusal: ValidationError) -> None:
-    """A service's refusal beside the field it names, if the form has it."""
+    """A service's refusal beside the field it names, if the form has it; else above all."""
     for name, errors in refusal.update_error_dict({}).items():
         form.add_error(name if name in form.fields else None, errors)
 
