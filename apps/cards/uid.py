@@ -34,9 +34,9 @@ def _unpadded(uid: str) -> str:
     for length in (8, 14, 20):
         if len(uid) > length:
             if not uid[length:].strip("0"):
-                return uid[:length]
+                return _unpadded(uid[:length])
             if not uid[:-length].strip("0"):
-                return uid[-length:]
+                return _unpadded(uid[-length:])
     return uid
 
 

@@ -34,6 +34,7 @@ def test_case_separators_and_padding_do_not_matter(sent: str):
         ("04A2B3C4D5E6F7000000", "04A2B3C4D5E6F7"),
         ("00000004A2B3C4D5E6F7", "04A2B3C4D5E6F7"),
         ("04A2B3C4D5E600", "04A2B3C4D5E600"),
+        ("000000100000010", "10000001"),
         ("VID:001122334455", "VID:001122334455"),
         ("guest-1", "GUEST-1"),
         ("", ""),
