@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import SelectWidget, TextareaWidget, TextInputWidget, visible_rows
+from apps.core.forms import DateTimeField
 from apps.installations.models import Connector, Location, StationModel, identity_validator
 from apps.installations.services import ConnectorSpec
 
@@ -109,9 +110,9 @@ class FrameFilter(forms.Form):
     """Which messages of a charger are shown. Times are those of the charger's place."""
 
     action = forms.CharField(label=_("Message"), max_length=50, required=False, widget=TextInputWidget)
-    since = forms.DateTimeField(
+    since = DateTimeField(
         label=_("From"), required=False, widget=TextInputWidget(attrs={"placeholder": "2026-11-21 14:30"})
     )
-    until = forms.DateTimeField(
+    until = DateTimeField(
         label=_("To"), required=False, widget=TextInputWidget(attrs={"placeholder": "2026-11-21 15:00"})
     )

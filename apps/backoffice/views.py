@@ -26,6 +26,7 @@ from apps.charging.prices import price_items, price_steps
 from apps.core import live
 from apps.core.actor import Actor
 from apps.core.admin import add_refusal, render_page
+from apps.core.models import is_in_calendar
 from apps.core.templatetags.parts import at_place
 from apps.installations import selectors as installations
 from apps.installations.commands import RULES
@@ -444,4 +445,4 @@ def _moment(text: str | None) -> dt.datetime | None:
         found = dt.datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return found if found.tzinfo is not None and is_in_calendar(found) else None

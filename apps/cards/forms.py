@@ -15,6 +15,7 @@ from apps.cards.models import TokenContract
 from apps.cards.services import Binding
 from apps.contracts.models import Contract
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget, visible_rows
+from apps.core.forms import DateField
 from apps.installations.models import Location
 
 
@@ -46,12 +47,12 @@ class BindForm(ReasonForm):
     contract: forms.ModelChoiceField[Contract] = forms.ModelChoiceField(
         label=_("Contract"), queryset=None, empty_label=_("Choose one"), widget=SelectWidget
     )
-    valid_from = forms.DateField(
+    valid_from = DateField(
         label=_("First day"),
         help_text=_("It may be past: sessions that wait for a contract are priced then."),
         widget=date_input(),
     )
-    valid_to = forms.DateField(
+    valid_to = DateField(
         label=_("Last day"), required=False, help_text=_("Empty: without an end."), widget=date_input()
     )
     replacing = forms.BooleanField(
@@ -81,7 +82,7 @@ class UnbindForm(ReasonForm):
     assignment: forms.ModelChoiceField[TokenContract] = forms.ModelChoiceField(
         label=_("Contract"), queryset=None, empty_label=None, widget=SelectWidget
     )
-    last_day = forms.DateField(
+    last_day = DateField(
         label=_("Last day"),
         help_text=_("A day before its first one takes back a period that has not begun."),
         widget=date_input(),
@@ -101,7 +102,7 @@ class PriceForm(forms.Form):
     place: forms.ModelChoiceField[Location] = forms.ModelChoiceField(
         label=_("At"), queryset=None, empty_label=None, widget=SelectWidget
     )
-    on = forms.DateField(label=_("On"), widget=date_input())
+    on = DateField(label=_("On"), widget=date_input())
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,6 +17,7 @@ from apps.cards import services
 from apps.cards.models import ByteOrder, Token, TokenState, TokenType
 from apps.cards.uid import normalise
 from apps.core.actor import Actor
+from apps.core.models import in_calendar
 from apps.installations.imports import (
     Column,
     Kind,
@@ -94,16 +96,20 @@ def _export(actor: Actor) -> Iterator[list[Any]]:
 def _moment(value: str, reasons: list[str]) -> dt.datetime | None:
     """A time, or a date, at whose end the card expires; without a zone it is UTC."""
     try:
-        moment = parse_datetime(value) if len(value) > 10 else None
-        day = parse_date(value) if moment is None else None
+        found: dt.date | None = parse_datetime(value) if len(value) > 10 else parse_date(value)
     except ValueError:
-        moment = day = None
-    if day is not None:
-        moment = dt.datetime.combine(day + dt.timedelta(days=1), dt.time())
-    if moment is None:
+        found = None
+    if found is None:
         reasons.append(_("valid_until: write a date such as 2027-12-31."))
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+    try:
+        in_calendar(found)
+    except ValidationError as error:
+        reasons.append(f"valid_until: {error.messages[0]}")
+        return None
+    if not isinstance(found, dt.datetime):
+        found = dt.datetime.combine(found + dt.timedelta(days=1), dt.time())
+    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
 
 
 CARDS = offer(

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.contracts.models import Contract
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget, visible_rows
+from apps.core.forms import DateField
 from apps.tariffs.models import Tariff
 
 
@@ -40,7 +41,7 @@ class ContractForm(forms.ModelForm):
 class TermsForm(ReasonForm):
     """Other terms from a day on."""
 
-    valid_from = forms.DateField(
+    valid_from = DateField(
         label=_("Valid from"),
         help_text=_("Today or later: what was charged before keeps its terms."),
         widget=TextInputWidget({"type": "date"}),
@@ -59,7 +60,7 @@ class TermsForm(ReasonForm):
 class EndForm(ReasonForm):
     """The last day of a contract."""
 
-    last_day = forms.DateField(
+    last_day = DateField(
         label=_("Last day"),
         required=False,
         help_text=_("Empty: it goes on without an end."),

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import ReasonForm, SelectWidget, TextareaWidget, TextInputWidget
+from apps.core.forms import DateTimeField
 from apps.core.zones import zone_choices
 from apps.installations import hours
 from apps.installations.imports import MAX_BYTES
@@ -61,7 +62,7 @@ class HardwareForm(ReasonForm):
         help_text=_("Of a unit that is listed under hardware units."),
         widget=TextInputWidget,
     )
-    at = forms.DateTimeField(
+    at = DateTimeField(
         label=_("From"),
         required=False,
         help_text=_("UTC, such as 2026-11-21 14:30. Empty: from now on."),

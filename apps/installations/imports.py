@@ -8,6 +8,7 @@ interrupted goes on where it stopped, and a repeated row changes nothing. An emp
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.actor import Actor
 from apps.core.csv import plain_cell
+from apps.core.models import in_calendar
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_ROWS = 20_000
@@ -180,6 +182,8 @@ def judge_fields(key: str, instance: models.Model, values: Mapping[str, Any], *,
         assert isinstance(column, models.Field)
         try:
             typed = value if isinstance(value, models.Model | None) else column.clean(value, instance)
+            if isinstance(typed, dt.date):
+                in_calendar(typed)
         except ValidationError as error:
             reasons.append(f"{name}: {' '.join(error.messages)}")
         else:

@@ -15,6 +15,7 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget, visible_rows
+from apps.core.forms import DateField
 from apps.installations.models import Location
 from apps.tariffs.elements import (
     DAY_S,
@@ -77,8 +78,8 @@ class ElementForm(forms.Form):
     )
     start_time = forms.TimeField(label=_("From"), required=False, widget=TextInputWidget({"type": "time"}))
     end_time = forms.TimeField(label=_("To"), required=False, widget=TextInputWidget({"type": "time"}))
-    first_day = forms.DateField(label=_("First day"), required=False, widget=TextInputWidget({"type": "date"}))
-    last_day = forms.DateField(label=_("Last day"), required=False, widget=TextInputWidget({"type": "date"}))
+    first_day = DateField(label=_("First day"), required=False, widget=TextInputWidget({"type": "date"}))
+    last_day = DateField(label=_("Last day"), required=False, widget=TextInputWidget({"type": "date"}))
     after = step_field(_("After (min)"))
     until = step_field(_("Until (min)"))
     energy_price = price_field(_("Energy, per kWh"))
@@ -273,7 +274,7 @@ class ExampleForm(forms.Form):
 class PublishForm(ReasonForm):
     """From when a draft holds, and why."""
 
-    valid_from = forms.DateField(
+    valid_from = DateField(
         label=_("Valid from"),
         help_text=_("A local date: sessions that start on it or later have these prices."),
         widget=TextInputWidget({"type": "date"}),

@@ -329,6 +329,16 @@ def test_an_instant_outside_of_time_is_a_bad_request(api, path, name, at):
     assert name in refused.json()["errors"]
 
 
+@pytest.mark.parametrize(
+    "at", ["9999-12-31", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z", "1899-12-31T00:00:00Z"]
+)
+def test_a_card_does_not_expire_in_a_year_that_nobody_means(api, at):
+    refused = api.post("tokens/", {"uid": "04AABB", "expires_at": at})
+    assert refused.status_code == 400
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "expires_at" in refused.json()["errors"]
+
+
 @pytest.mark.parametrize("at", ["2026-11-20T09:00:00+01:00", "2026-11-20T08:00:00Z", "2026-11-20"])
 def test_an_instant_is_taken_with_any_offset(api, session, at):
     assert len(api.get("sessions/", started_from=at).json()["results"]) == 1

@@ -70,7 +70,7 @@ def at_place(at: dt.datetime | None, zone: str) -> str:
     """A time as clocks at the place show it, with the zone's short name."""
     if at is None:
         return UNKNOWN
-    local = at.astimezone(_zone(zone))
+    local = _local(at, zone)
     # Translators: Django's date format characters.
     pattern = _("j M Y, H:i")
     return f"{date_format(local, pattern)} {local.tzname()}"
@@ -90,7 +90,7 @@ def exact_at_place(at: dt.datetime | None, zone: str) -> str:
     """The same to the second, as evidence is read: `2026-11-21 14:30:05 CET`."""
     if at is None:
         return UNKNOWN
-    local = at.astimezone(_zone(zone))
+    local = _local(at, zone)
     return f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}"
 
 
@@ -129,6 +129,14 @@ def status_chip(
 def _kilo(value: int) -> str:
     shown = (Decimal(value) / _KILO).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
     return str(number_format(shown, decimal_pos=2, use_l10n=True, force_grouping=True))
+
+
+def _local(at: dt.datetime, zone: str) -> dt.datetime:
+    # What a charger says may be at the edge of what a clock can show.
+    try:
+        return at.astimezone(_zone(zone))
+    except OverflowError:
+        return at
 
 
 @cache
