@@ -55,6 +55,9 @@ class LocationSerializer(serializers.ModelSerializer):
             *("opening_hours", "publish"),
         )
         read_only_fields = fields
+        extra_kwargs = {
+            "opening_hours": {"help_text": 'OCPI Hours: {"twentyfourseven": true} or {"regular_hours": […]}, or empty'}
+        }
 
 
 class NewConnectorSerializer(serializers.Serializer):

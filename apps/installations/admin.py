@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -10,6 +11,7 @@ from django.db import models
 from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.defaultfilters import linebreaksbr
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -31,7 +33,7 @@ from apps.core.admin import (
     reason_action,
 )
 from apps.core.templatetags.parts import at_place, status_chip
-from apps.installations import services
+from apps.installations import hours, services
 from apps.installations.commands import RULES
 from apps.installations.forms import ConnectorForm, HardwareForm, LocationForm
 from apps.installations.imports import KINDS
@@ -133,20 +135,20 @@ class LocationAdmin(CsvButtons, ModelAdmin):
     search_fields = ("name", "street", "postal_code", "city")
     ordering = ("name",)
     inlines = (ContactInline, StationInline)
-    fieldsets = (
-        (None, {"fields": (("name", "host"), ("seller", "unknown_cards"), "publish")}),
-        (
-            _("Place"),
-            {
-                "fields": (
-                    ("street", "postal_code"),
-                    ("city", "country"),
-                    ("latitude", "longitude"),
-                    ("time_zone", "opening_hours"),
-                )
-            },
-        ),
-    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who may not change them reads the opening hours in the form's lines too."""
+        read_only = obj is not None and not self.has_change_permission(request, obj)
+        opening = "hours_in_lines" if read_only else "opening_hours"
+        address = (("street", "postal_code"), ("city", "country"), ("latitude", "longitude"), ("time_zone", opening))
+        return (
+            (None, {"fields": (("name", "host"), ("seller", "unknown_cards"), "publish")}),
+            (_("Place"), {"fields": address}),
+        )
+
+    @display(description=_("opening hours"))
+    def hours_in_lines(self, location: Location) -> str:
+        return linebreaksbr(hours.to_text(location.opening_hours, ZoneInfo(location.time_zone)))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         seller = default_seller(request.actor.operator_id)

@@ -21,6 +21,8 @@ from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 
+from apps.core.models import is_in_calendar
+
 ALWAYS = "24/7"
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 ONE_DAY = dt.timedelta(days=1)
@@ -118,9 +120,11 @@ def _span(line: str, zone: ZoneInfo, day: str, at: str | None, last_day: str, un
         end = dt.datetime.fromisoformat(f"{last_day} {until or '00:00'}").replace(tzinfo=zone)
         if until is None:
             end += ONE_DAY  # to the end of that day, by the clock on the wall
-        moments = [moment.astimezone(dt.UTC) for moment in (begin, end)]
+        if not (is_in_calendar(begin) and is_in_calendar(end)):
+            raise ValueError(line)
     except (ValueError, OverflowError):
         raise ValueError(_("“%(line)s”: there is no such day.") % {"line": line[:80]}) from None
+    moments = [moment.astimezone(dt.UTC) for moment in (begin, end)]
     if moments[0] >= moments[1]:
         raise ValueError(_("“%(line)s” ends before it begins.") % {"line": line[:80]})
     return dict(zip(("period_begin", "period_end"), map(_utc_text, moments), strict=True))

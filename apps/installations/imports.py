@@ -43,7 +43,8 @@ class Column:
 
 @dataclass(slots=True)
 class Verdict:
-    """What is to be done with one row. Action: create, change, same or refuse."""
+    """What is to be done with one row. Action: create, change, same or refuse. `told` are the file's own words for
+    values that say nothing as text."""
 
     line: int
     key: str
@@ -52,6 +53,7 @@ class Verdict:
     target: Any = None
     reasons: list[str] = field(default_factory=list)
     before: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

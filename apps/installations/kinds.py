@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db.models.functions import Lower
 from django.utils.translation import gettext as _
@@ -15,7 +16,7 @@ from apps.accounts.models import Organisation, Seller
 from apps.accounts.selectors import default_seller
 from apps.core.actor import Actor
 from apps.core.zones import known_zones
-from apps.installations import services
+from apps.installations import hours, services
 from apps.installations.imports import (
     NOT_KNOWN,
     Column,
@@ -44,6 +45,8 @@ class _Places:
     default_seller: Seller | None
 
 
+# "24/7" has no blanks around its stroke.
+BETWEEN_LINES = " / "
 _PLACE_TEXTS = ("name", "street", "postal_code", "city", "country", "time_zone")
 
 
@@ -58,18 +61,33 @@ def _load_places(actor: Actor, rows: list[Row]) -> _Places:
     )
 
 
-def _place_texts(row: Row) -> dict[str, Any]:
-    texts = given(row, *_PLACE_TEXTS)
-    return texts | {"country": texts["country"].upper()} if "country" in texts else texts
-
-
 def _judge_place(known: _Places, row: Row) -> Verdict:
     key, reasons = row.get("name", ""), list[str]()
     if not key:
         return refuse("", _("The name is missing."))
-    values: dict[str, Any] = _place_texts(row)
-    if values.get("time_zone", "UTC") not in known_zones():
-        reasons.append(NOT_KNOWN % {"column": "time_zone", "value": values["time_zone"]})
+    location = known.locations.get(key.lower())
+    zone = row.get("time_zone") or (location or Location()).time_zone
+    values = _place_values(known, row, zone, reasons)
+    if reasons:
+        return refuse(key, *reasons)
+    if location is None:
+        verdict = judge_fields(key, Location(), {"seller": known.default_seller} | values, new=True)
+    else:
+        verdict = judge_fields(key, location, values, new=False)
+    if hours_before := verdict.before.get("opening_hours"):
+        verdict.before["opening_hours"] = _hours_text(hours_before, ZoneInfo(zone))
+    verdict.told = given(row, "opening_hours")
+    return verdict
+
+
+def _place_values(known: _Places, row: Row, zone: str, reasons: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = given(row, *_PLACE_TEXTS)
+    if "country" in values:
+        values["country"] = values["country"].upper()
+    if zone not in known_zones():
+        reasons.append(NOT_KNOWN % {"column": "time_zone", "value": zone})
+    elif row.get("opening_hours"):
+        values["opening_hours"] = _hours(row["opening_hours"], ZoneInfo(zone), reasons)
     for name in given(row, "latitude", "longitude"):
         values[name] = _decimal(row[name], reasons, name)
     if row.get("publish"):
@@ -79,12 +97,19 @@ def _judge_place(known: _Places, row: Row) -> Verdict:
     for name, rows in (("host", known.hosts), ("seller", known.sellers)):
         if row.get(name):
             values[name] = related(row[name], rows, reasons, name)
-    if reasons:
-        return refuse(key, *reasons)
-    location = known.locations.get(key.lower())
-    if location is None:
-        return judge_fields(key, Location(), {"seller": known.default_seller} | values, new=True)
-    return judge_fields(key, location, values, new=False)
+    return values
+
+
+def _hours(text: str, zone: ZoneInfo, reasons: list[str]) -> hours.Hours | None:
+    try:
+        return hours.from_text(text.replace(BETWEEN_LINES, "\n"), zone)
+    except ValueError as wrong:
+        reasons.append(f"opening_hours: {wrong}")
+        return None
+
+
+def _hours_text(kept: hours.Hours, zone: ZoneInfo) -> str:
+    return hours.to_text(kept, zone).replace("\n", BETWEEN_LINES)
 
 
 def _write_place(actor: Actor, verdict: Verdict) -> None:
@@ -100,7 +125,7 @@ def _export_places(actor: Actor) -> Iterator[list[Any]]:
         yield [
             *(one.name, one.street, one.postal_code, one.city, one.country, one.time_zone, one.latitude, one.longitude),
             *("yes" if one.publish else "no", one.host.name if one.host else ""),
-            *(one.seller.legal_name, one.unknown_cards),
+            *(one.seller.legal_name, one.unknown_cards, _hours_text(one.opening_hours, ZoneInfo(one.time_zone))),
         ]
 
 
@@ -121,6 +146,7 @@ LOCATIONS = offer(
             Column("host", False, gettext_lazy("Name of an organisation")),
             Column("seller", False, gettext_lazy("Legal name of a seller; empty: the default one")),
             Column("unknown_cards", False, gettext_lazy("refuse, accept_free or accept_review")),
+            Column("opening_hours", False, gettext_lazy("24/7, or such as Mon-Fri 08:00-18:00 / Sat 09:00-12:00")),
         ),
         permissions=("installations.add_location", "installations.change_location"),
         load=_load_places,
@@ -221,19 +247,38 @@ _CONNECTOR_NUMBERS = ("max_voltage_v", "max_current_a", "max_power_w")
 def _load_connectors(actor: Actor, rows: list[Row]) -> _Connectors:
     stations = _stations(actor, rows)
     ids = [one.pk for one in stations.values()]
-    found = Connector.objects.visible_to(actor).filter(archived_at=None, station__in=ids)
+    found = Connector.objects.visible_to(actor).filter(archived_at=None, station__in=ids).select_related("evse")
     return _Connectors(stations, {(one.station_id, one.number): one for one in found})
 
 
 def _judge_connector(known: _Connectors, row: Row) -> Verdict:
     identity, number, reasons = row.get("identity", ""), row.get("number", ""), list[str]()
-    key = f"{identity} #{number}"
+    key = f"{identity} #{number.lstrip('0') or number}"
     station = known.stations.get(identity.lower())
     if station is None:
         return refuse(key, NOT_KNOWN % {"column": "identity", "value": identity})
-    if not (number.isascii() and number.isdigit() and 1 <= int(number[:6]) <= 1000):
+    if not _is_number(number):
         return refuse(key, _("number: write the connectorId of OCPP 1.6, from 1."))
-    values: dict[str, Any] = given(row, *_CONNECTOR_NUMBERS)
+    values = _connector_values(row, reasons)
+    if reasons:
+        return refuse(key, *reasons)
+    connector = known.connectors.get((station.pk, int(number)))
+    evse = int(row["evse"]) if row.get("evse") else None
+    if connector is None:
+        verdict = judge_fields(key, Connector(station=station), {"number": number, **values}, new=True)
+        verdict.values |= {"evse": evse} if evse is not None else {}
+        verdict.target = station
+        return verdict
+    if evse not in (None, connector.evse.number):
+        return refuse(key, _("evse: it belongs to EVSE %(evse)d and stays there.") % {"evse": connector.evse.number})
+    return judge_fields(key, connector, values, new=False)
+
+
+def _connector_values(row: Row, reasons: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = given(row, "number_in_evse", *_CONNECTOR_NUMBERS)
+    numbers = given(row, "evse", "number_in_evse")
+    wrong = [name for name, text in numbers.items() if not _is_number(text)]
+    reasons += [_("%(column)s: write a number from 1 to 1000.") % {"column": name} for name in wrong]
     for name, choices in (
         ("standard", Connector.Standard),
         ("format", Connector.Format),
@@ -241,14 +286,11 @@ def _judge_connector(known: _Connectors, row: Row) -> Verdict:
     ):
         if row.get(name):
             values[name] = choice(row[name], choices, reasons, name)
-    if reasons:
-        return refuse(key, *reasons)
-    connector = known.connectors.get((station.pk, int(number)))
-    if connector is not None:
-        return judge_fields(key, connector, values, new=False)
-    verdict = judge_fields(key, Connector(station=station), {"number": number, **values}, new=True)
-    verdict.target = station
-    return verdict
+    return values
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= 1000
 
 
 def _write_connector(actor: Actor, verdict: Verdict) -> None:
@@ -260,10 +302,11 @@ def _write_connector(actor: Actor, verdict: Verdict) -> None:
 
 def _export_connectors(actor: Actor) -> Iterator[list[Any]]:
     rows = Connector.objects.visible_to(actor).filter(archived_at=None, station__archived_at=None)
-    for one in rows.select_related("station").order_by("station__identity", "number").iterator(chunk_size=500):
+    ordered = rows.select_related("station", "evse").order_by("station__identity", "number")
+    for one in ordered.iterator(chunk_size=500):
         yield [
-            *(one.station.identity, one.number, one.standard, one.format, one.power_type),
-            *(one.max_voltage_v, one.max_current_a, one.max_power_w),
+            *(one.station.identity, one.number, one.evse.number, one.number_in_evse, one.standard, one.format),
+            *(one.power_type, one.max_voltage_v, one.max_current_a, one.max_power_w),
         ]
 
 
@@ -274,6 +317,8 @@ CONNECTORS = offer(
         columns=(
             Column("identity", True, gettext_lazy("Of the charger; with the number it is the key.")),
             Column("number", True, gettext_lazy("connectorId of OCPP 1.6, from 1")),
+            Column("evse", False, gettext_lazy("EVSE id of OCPP 2.x, from 1; empty: the connector's own number")),
+            Column("number_in_evse", False, gettext_lazy("connectorId of OCPP 2.x; empty: 1")),
             Column("standard", False, ", ".join(Connector.Standard.values)),
             Column("format", False, ", ".join(Connector.Format.values)),
             Column("power_type", False, ", ".join(Connector.PowerType.values)),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -15,11 +18,16 @@ from apps.accounts.models import AuditEntry
 from apps.accounts.permissions import Role, of_role
 from apps.cards.models import Token
 from apps.core.actor import Actor, Kind
-from apps.core.csv import plain_cell, safe_cell
+from apps.core.csv import plain_cell, rows_as_csv, safe_cell
 from apps.installations import services
+from apps.installations.hours import from_text
 from apps.installations.imports import KINDS, UnusableFile, judge_rows, read_file
-from apps.installations.models import ChargingStation, Connector, DataImport, Location, StationState
-from tests.factories.accounts import MembershipFactory, UserFactory
+from apps.installations.models import EVSE, ChargingStation, Connector, DataImport, Location, StationModel, StationState
+from apps.installations.services import ConnectorSpec
+from apps.installations.tasks import run_import
+from tests.factories.accounts import MembershipFactory, OperatorFactory, OrganisationFactory, SellerFactory, UserFactory
+from tests.factories.cards import TokenFactory
+from tests.factories.installations import LocationFactory
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -56,16 +64,21 @@ def carry_out(actor: Actor, found: DataImport) -> DataImport:
 
 def run_tasks() -> None:
     for _ in range(20):
-        row = OrmQ.objects.order_by("pk").first()
-        if row is None:
+        if not run_task():
             return
-        task = SignedPackage.loads(row.payload)
-        row.delete()
-        if task["func"] == "apps.installations.tasks.run_import":
-            from apps.installations.tasks import run_import
-
-            run_import(*task["args"])
     raise AssertionError("tasks make tasks without end")
+
+
+def run_task() -> bool:
+    """The task that waits longest, as the cluster does it: it is gone from the queue once it succeeded."""
+    row = OrmQ.objects.order_by("pk").first()
+    if row is None:
+        return False
+    task = SignedPackage.loads(row.payload)
+    if task["func"] == "apps.installations.tasks.run_import":
+        run_import(*task["args"])
+    row.delete()
+    return True
 
 
 def told(found: DataImport) -> tuple[int, int, int, int]:
@@ -126,6 +139,66 @@ def test_what_became_wrong_since_the_preview_is_refused_then(ours, owner):
     done = carry_out(owner, found)
     assert told(done) == (0, 0, 0, 1)
     assert ours.location.name in done.refused[0][2][0]
+
+
+class TestManyRows:
+    """More than are done at once: 120, and the last says the key of the first again."""
+
+    @pytest.fixture
+    def found(self, owner) -> DataImport:
+        rows = "".join(f"04AA{number:04X},Van {number}\n" for number in range(119))
+        return preview(owner, "cards", f"uid,label\n{rows}04:aa:00:00,Another van\n")
+
+    def labels(self, owner) -> dict[str, str]:
+        return dict(Token.objects.visible_to(owner).filter(uid__startswith="04AA").values_list("uid", "label"))
+
+    def test_what_the_preview_refused_is_not_carried_out(self, owner, found):
+        assert told(found) == (119, 0, 0, 1)
+        done = carry_out(owner, found)
+        assert (told(done), done.position, done.state) == ((119, 0, 0, 1), 120, "done")
+        assert [(line, key) for line, key, _reasons in done.refused] == [(121, "04AA0000")]
+        assert self.labels(owner)["04AA0000"] == "Van 0"
+
+    def test_what_was_refused_stays_so_whatever_was_made_meanwhile(self, ours, owner):
+        found = preview(owner, "chargers", f"identity,location\nA-1,Later\nA-2,{ours.location.name}\n")
+        LocationFactory(operator=ours.operator, name="Later")
+        done = carry_out(owner, found)
+        assert (told(done), done.refused) == ((1, 0, 0, 1), found.refused)
+        assert not ChargingStation.objects.visible_to(owner).filter(identity="A-1").exists()
+
+    def test_it_goes_on_task_by_task_and_says_how_far_it_came(self, owner, desk, found, monkeypatch):
+        monkeypatch.setattr("apps.installations.services.imports.WORK_S", 0)
+        services.start_import(actor=owner, data_import=found)
+        shown = []
+        while run_task():
+            shown.append(desk.get(f"/imports/{found.pk}/").content.decode())
+        # The refused row counts as done from the start.
+        said = ["51 of 120 rows are done.", "101 of 120 rows are done.", "Done."]
+        assert [one in page for one, page in zip(said, shown, strict=True)] == [True] * 3
+        assert [percent in page for percent, page in zip(("42", "84", "100"), shown, strict=True)] == [True] * 3
+        assert len(self.labels(owner)) == 119
+
+    def test_one_that_broke_off_goes_on_where_it_was(self, owner, found, monkeypatch):
+        write, left = KINDS["cards"].write, 70
+
+        def breaks(actor, verdict):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise ConnectionError("the database is away")
+            write(actor, verdict)
+
+        monkeypatch.setitem(KINDS, "cards", replace(KINDS["cards"], write=breaks))
+        services.start_import(actor=owner, data_import=found)
+        with pytest.raises(ConnectionError):
+            run_task()
+        stopped = DataImport.objects.visible_to(owner).get(pk=found.pk)
+        assert (stopped.state, stopped.position, len(self.labels(owner))) == ("running", 51, 69)
+        run_tasks()
+        done = DataImport.objects.visible_to(owner).get(pk=found.pk)
+        # What the broken part had done already is found as it should be.
+        assert (done.state, done.position, told(done)) == ("done", 120, (100, 0, 19, 1))
+        assert len(self.labels(owner)) == 119
 
 
 def test_an_import_is_started_once(owner):
@@ -231,6 +304,87 @@ def test_what_is_exported_comes_back_unchanged(ours, rival, owner, desk, kind):
     if kind == "locations":
         assert "'=HYPERLINK()" in text
         assert ",-5.5" in text
+
+
+def test_what_one_operator_exports_another_one_takes_over_unchanged(ours, owner, system):
+    """Locations, chargers, connectors and cards, in the order in which they need each other."""
+    StationModel.objects.create(operator=ours.operator, vendor="Acme", name="=Twin 150")
+    ours.location.opening_hours = from_text(
+        "Mon-Fri 08:00-18:00\nSat 09:00-12:00, 13:00-17:00\n2026-12-25 to 2026-12-26 closed", ZoneInfo("Europe/Lisbon")
+    )
+    ours.location.time_zone, ours.location.latitude, ours.location.publish = "Europe/Lisbon", Decimal("38.7"), True
+    ours.location.save()
+    LocationFactory(operator=ours.operator, name="Always", host=None, opening_hours={"twentyfourseven": True})
+    StationModel.objects.create(operator=ours.operator, vendor="Acme", name="AC")
+    twin = services.create_station(
+        actor=system,
+        location=ours.location,
+        identity="TWIN",
+        model=StationModel.objects.visible_to(system).get(name="=Twin 150"),
+        connectors=[
+            ConnectorSpec(
+                1, evse=1, standard="IEC_62196_T2_COMBO", format="CABLE", power_type="DC", max_power_w=150_000
+            ),
+            ConnectorSpec(2, evse=1, number_in_evse=2, standard="CHADEMO", format="CABLE", power_type="DC"),
+            ConnectorSpec(3, evse=2),
+        ],
+    )
+    TokenFactory(operator=ours.operator, state="lost", byte_order="either", visual_number="'=1", expires_at=NOW)
+
+    empty = OperatorFactory()
+    OrganisationFactory(operator=empty, name=ours.fleet.name)
+    SellerFactory(operator=empty, legal_name=ours.location.seller.legal_name, is_default=True)
+    MembershipFactory(operator=empty, user=ours.driver, role=Role.VIEWER)
+    for model in StationModel.objects.visible_to(system):
+        StationModel.objects.create(operator=empty, vendor=model.vendor, name=model.name)
+    there = replace(owner, operator_id=empty.pk, user=None)
+    for kind in ("locations", "chargers", "connectors", "cards"):
+        text = exported(kind, system)
+        done = carry_out(there, preview(there, kind, text))
+        assert told(done) == (text.count("\n") - 1, 0, 0, 0), done.refused
+        assert exported(kind, there) == text
+    evses = EVSE.objects.visible_to(there).filter(station__identity=twin.identity).order_by("number")
+    assert [[one.standard for one in evse.connectors.order_by("number")] for evse in evses] == [
+        ["IEC_62196_T2_COMBO", "CHADEMO"],
+        ["IEC_62196_T2"],
+    ]
+
+
+def exported(kind: str, actor: Actor) -> str:
+    chosen = KINDS[kind]
+    return "".join(rows_as_csv([[column.name for column in chosen.columns], *chosen.export(actor)]))
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("1,2,1", "evse: it belongs to EVSE 1 and stays there."),
+        ("2,0,1", "evse: write a number from 1 to 1000."),
+        ("2,1,x", "number_in_evse: write a number from 1 to 1000."),
+        ("0010005,1,1", "number: write the connectorId of OCPP 1.6, from 1."),
+    ],
+)
+def test_numbers_of_a_connector_are_checked(ours, owner, row, why):
+    found = preview(owner, "connectors", f"identity,number,evse,number_in_evse\n{ours.station.identity},{row}\n")
+    assert [reasons for _line, _key, reasons in found.refused] == [[why]]
+
+
+def test_a_connector_that_is_written_in_two_ways_stands_in_the_file_twice(ours, owner):
+    found = preview(owner, "connectors", f"identity,number\n{ours.station.identity},2\n{ours.station.identity},02\n")
+    assert told(found) == (1, 0, 0, 1)
+
+
+def test_opening_hours_are_told_as_they_are_written(ours, owner, desk):
+    text = "name,opening_hours\n{},{}\n".format
+    carry_out(owner, preview(owner, "locations", text(ours.location.name, "Mon 08:00-18:00 / 2026-12-25 closed")))
+    found = preview(owner, "locations", text(ours.location.name, "24/7"))
+    assert found.sample[0][3] == [["opening_hours", "Mon 08:00-18:00 / 2026-12-25 closed", "24/7"]]
+    refused = preview(owner, "locations", text(ours.location.name, "Mon 25:00-26:00"))
+    assert "opening_hours: “Mon 25:00-26:00”" in refused.refused[0][2][0]
+    desk.force_login(MembershipFactory(operator=ours.operator, role=Role.VIEWER).user)
+    page = desk.get(f"/installations/location/{ours.location.pk}/change/").content.decode()
+    assert "Mon 08:00-18:00<br>2026-12-25 closed" in page
+    assert "regular_hours" not in page
 
 
 def test_the_pages_take_a_file_show_it_and_start_it(ours, owner, desk):

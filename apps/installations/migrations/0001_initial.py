@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
                 ('latitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, validators=[django.core.validators.MinValueValidator(-90), django.core.validators.MaxValueValidator(90)], verbose_name='latitude')),
                 ('longitude', models.DecimalField(blank=True, decimal_places=6, max_digits=9, null=True, validators=[django.core.validators.MinValueValidator(-180), django.core.validators.MaxValueValidator(180)], verbose_name='longitude')),
                 ('time_zone', models.CharField(default='Europe/Berlin', max_length=64, verbose_name='time zone')),
-                ('opening_hours', models.JSONField(blank=True, default=dict, help_text='OCPI Hours: {"twentyfourseven": true} or {"regular_hours": […]}', verbose_name='opening hours')),
+                ('opening_hours', models.JSONField(blank=True, default=dict, verbose_name='opening hours')),
                 ('publish', models.BooleanField(default=False, help_text='Show this location to roaming partners.', verbose_name='publish')),
                 ('unknown_cards', models.CharField(choices=[('refuse', 'refuse'), ('accept_free', 'accept, free of charge'), ('accept_review', 'accept and review')], default='refuse', max_length=20, verbose_name='unknown cards')),
                 ('host', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='locations', to='accounts.organisation', verbose_name='host')),

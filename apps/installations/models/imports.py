@@ -18,8 +18,8 @@ class ImportState(models.TextChoices):
 class DataImport(PublicIdModel, TenantModel):
     """A CSV file that somebody uploaded: its rows, what was found to be done, and how far the doing came.
 
-    `rows`: [[line, {column: text}], …]; `refused`: [[line, key, [reason, …]], …]; `sample`: [[line, action, key,
-    [[field, before, after], …]], …].
+    `rows`, those that were not refused: [[line, {column: text}], …]; `refused`: [[line, key, [reason, …]], …];
+    `sample`: [[line, action, key, [[field, before, after], …]], …].
     """
 
     State = ImportState

@@ -54,12 +54,7 @@ class Location(PublicIdModel, ArchivableModel, TenantModel):
         validators=[MinValueValidator(-180), MaxValueValidator(180)],
     )
     time_zone = models.CharField(_("time zone"), max_length=64, default="Europe/Berlin")
-    opening_hours = models.JSONField(
-        _("opening hours"),
-        default=dict,
-        blank=True,
-        help_text=_('OCPI Hours: {"twentyfourseven": true} or {"regular_hours": […]}'),
-    )
+    opening_hours = models.JSONField(_("opening hours"), default=dict, blank=True)
     publish = models.BooleanField(_("publish"), default=False, help_text=_("Show this location to roaming partners."))
     host = models.ForeignKey(
         Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="locations", verbose_name=_("host")

@@ -9,13 +9,14 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models, transaction
+from django.db.models import F
 from django.utils.translation import gettext as _
 from django_q.tasks import async_task
 
 from apps.accounts.services import record_audit
 from apps.core import live
 from apps.core.actor import Actor, Kind
-from apps.installations.imports import CHUNK, KINDS, Verdict, judge_rows, read_file
+from apps.installations.imports import KINDS, Verdict, judge_rows, read_file
 from apps.installations.models import DataImport, ImportState
 
 REFUSED_KEPT = 500
@@ -31,28 +32,30 @@ def preview_import(*, actor: Actor, kind: str, file_name: str, content: bytes) -
     if actor.operator_id is None or not any(actor.can(right) for right in chosen.permissions):
         raise PermissionDenied
     rows = read_file(content, chosen)
-    row = DataImport(
+    found = DataImport(
         operator_id=actor.operator_id,
         kind=kind,
         file_name=file_name[:120],
         user_id=actor.user_id if actor.kind is Kind.SESSION else None,
-        rows=[[line, cells] for line, cells in rows],
         total=len(rows),
     )
-    for verdict in judge_rows(chosen, actor, rows):
-        _count(row, verdict)
-    row.save(force_insert=True)
-    return row
+    for row, verdict in zip(rows, judge_rows(chosen, actor, rows), strict=True):
+        _count(found, verdict)
+        if verdict.action != "refuse":
+            found.rows.append(row)
+    found.save(force_insert=True)
+    return found
 
 
 def start_import(*, actor: Actor, data_import: DataImport) -> None:
-    """Carry out what was shown, in the background. What became wrong since is refused then."""
+    """Carry out what was shown, in the background: a row that was refused stays so, whatever changed meanwhile; what
+    became wrong since is refused then."""
     if not any(actor.can(right) for right in KINDS[data_import.kind].permissions):
         raise PermissionDenied
     with transaction.atomic():
         rows = DataImport.objects.visible_to(actor).filter(pk=data_import.pk, state=ImportState.PREVIEW)
-        zero = dict.fromkeys(("created", "changed", "unchanged", "refused_count", "position"), 0)
-        if not rows.update(state=ImportState.RUNNING, refused=[], sample=[], **zero):
+        counted = {"created": 0, "changed": 0, "unchanged": 0, "position": F("refused_count")}
+        if not rows.update(state=ImportState.RUNNING, sample=[], **counted):
             raise ValidationError(_("This import was started already."))
         record_audit(
             actor=actor,
@@ -70,14 +73,14 @@ def continue_import(*, import_id: int, permissions: list[str], now: dt.datetime)
         return True
     actor = _importer(data_import, permissions)
     kind, until = KINDS[data_import.kind], time.monotonic() + WORK_S
-    while data_import.position < data_import.total and time.monotonic() < until:
-        chunk = data_import.rows[data_import.position : data_import.position + min(PROGRESS_EVERY, CHUNK)]
+    while left := data_import.total - data_import.position:
+        chunk = data_import.rows[-left:][:PROGRESS_EVERY]
         for verdict in judge_rows(kind, actor, [(line, cells) for line, cells in chunk]):
             _count(data_import, _done(actor, verdict, data_import.kind))
         data_import.position += len(chunk)
         _save_progress(data_import)
-    if data_import.position < data_import.total:
-        return False
+        if left > len(chunk) and time.monotonic() > until:
+            return False
     data_import.state, data_import.finished_at, data_import.rows = ImportState.DONE, now, []
     data_import.save(update_fields=["state", "finished_at", "rows"])
     live.touch(f"import.{data_import.pk}", f"operator.{data_import.operator_id}")
@@ -118,8 +121,9 @@ def _count(data_import: DataImport, verdict: Verdict) -> None:
     if verdict.action == "refuse" and len(data_import.refused) < REFUSED_KEPT:
         data_import.refused.append([verdict.line, verdict.key, verdict.reasons])
     if verdict.action in ("create", "change") and len(data_import.sample) < SAMPLE_KEPT:
-        told = [[name, str(verdict.before.get(name, "") or ""), str(value)] for name, value in verdict.values.items()]
-        data_import.sample.append([verdict.line, verdict.action, verdict.key, told])
+        told = {name: str(value) for name, value in verdict.values.items()} | verdict.told
+        values = [[name, str(verdict.before.get(name, "") or ""), told[name]] for name in verdict.values]
+        data_import.sample.append([verdict.line, verdict.action, verdict.key, values])
 
 
 def _save_progress(data_import: DataImport) -> None:
