@@ -76,7 +76,7 @@ def dashboard_of(actor: Actor, operator: Operator) -> dict[str, Any]:
 
 def _dashboard(actor: Actor, operator: Operator, now: dt.datetime) -> Dashboard:
     sees_sessions = actor.can("charging.view_session")
-    conditions = Counter(station_conditions(actor).values() if actor.can(_CHARGERS) else ())
+    conditions = station_conditions(actor) if actor.can(_CHARGERS) else Counter[Condition]()
     total = sum(conditions.values())
     return Dashboard(
         chargers=total,
@@ -110,13 +110,7 @@ def _shares(conditions: Counter[Condition], total: int) -> Iterator[Share]:
 
 
 _CHARGERS = "installations.view_chargingstation"
-_QUERIES = {
-    Condition.OFFLINE: "online=no",
-    Condition.NEVER: "online=never",
-    Condition.PREPARING: "online=yes&status=Preparing",
-}
 
 
 def _list_of(condition: Condition) -> str:
-    query = _QUERIES.get(condition, f"online=yes&status={condition.value}")
-    return f"{reverse('admin:installations_chargingstation_changelist')}?{query}"
+    return f"{reverse('admin:installations_chargingstation_changelist')}?condition={condition.value}"

@@ -22,7 +22,6 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.selectors import default_seller
 from apps.core.admin import (
-    DropdownFilter,
     ModelAdmin,
     ReadOnlyAdmin,
     ReasonForm,
@@ -34,7 +33,7 @@ from apps.core.admin import (
 )
 from apps.core.templatetags.parts import at_place, status_chip
 from apps.installations import hours, services
-from apps.installations.commands import RULES
+from apps.installations.filters import ActionFilter, ConditionFilter, ConnectorStatusFilter, OnlineFilter
 from apps.installations.forms import ConnectorForm, HardwareForm, LocationForm
 from apps.installations.imports import KINDS
 from apps.installations.models import (
@@ -44,15 +43,13 @@ from apps.installations.models import (
     Command,
     ConnectionInterval,
     Connector,
-    ConnectorState,
-    ConnectorStatus,
     Contact,
     HardwareAssignment,
     HardwareUnit,
     Location,
     StationModel,
 )
-from apps.installations.selectors import Condition, condition_of
+from apps.installations.selectors import Condition, with_condition
 
 
 def chip(status: str, label: str, since: Any = None) -> str:
@@ -114,7 +111,7 @@ class StationInline(SeenInline):
     verbose_name_plural = _("chargers here")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ChargingStation]:
-        return with_condition(super().get_queryset(request).filter(archived_at=None)).select_related("model")
+        return with_condition(super().get_queryset(request).filter(archived_at=None)).select_related("model", "state")
 
     @display(description=_("charger"))
     def charger(self, station: ChargingStation) -> str:
@@ -165,38 +162,6 @@ class LocationAdmin(CsvButtons, ModelAdmin):
 
 
 # --- chargers ---------------------------------------------------------------------------------------------------------
-class OnlineFilter(DropdownFilter):
-    title = _("connection")
-    parameter_name = "online"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", gettext("Online")), ("no", gettext("Offline")), ("never", gettext("Never connected"))]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        if self.value() == "yes":
-            return queryset.filter(state__online=True)
-        if self.value() == "no":
-            return queryset.filter(state__online=False).exclude(state__connected_at=None)
-        return queryset.filter(state__connected_at=None) if self.value() == "never" else queryset
-
-
-class ConnectorStatusFilter(DropdownFilter):
-    title = _("status of a connector")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, str(label)) for value, label in ConnectorStatus.choices]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        if self.value() not in ConnectorStatus.values:
-            return queryset
-        connectors = ConnectorState.objects.visible_to(request.actor).filter(
-            connector__archived_at=None, status=self.value()
-        )
-        having = connectors.values("connector__station")
-        return queryset.filter(Q(state__status=self.value()) | Q(pk__in=having))
-
-
 class ConnectorInline(SeenInline):
     model = Connector
     fields = readonly_fields = ("connector", "evse", "standard", "format", "power_type", "max_power_w", "status")
@@ -231,24 +196,11 @@ class HardwareInline(SeenInline):
         return super().get_queryset(request).select_related("unit")
 
 
-def with_condition(stations: models.QuerySet[ChargingStation]) -> models.QuerySet[ChargingStation]:
-    """Chargers with what `condition_chip` looks at, in a bounded number of queries."""
-    connectors = Connector.objects.unscoped("of chargers that were scoped").filter(archived_at=None)
-    return stations.select_related("state").prefetch_related(
-        Prefetch("connectors", connectors.order_by("number").select_related("state"))
-    )
-
-
-def condition_chip(station: ChargingStation) -> str:
+def condition_chip(station: Any) -> str:
     if station.pk is None:
         return ""
-    state = station.state
-    statuses = [one.state.status for one in station.connectors.all()]
-    told = condition_of(
-        online=state.online, connected_before=state.connected_at is not None, statuses=statuses or [state.status]
-    )
-    since = state.disconnected_at if told is Condition.OFFLINE else None
-    return chip(told.value, str(told.label), since)
+    told = Condition(station.condition)
+    return chip(told.value, str(told.label), station.state.disconnected_at if told is Condition.OFFLINE else None)
 
 
 @admin.register(ChargingStation)
@@ -256,7 +208,13 @@ class ChargingStationAdmin(CsvButtons, ModelAdmin):
     csv_kind = "chargers"
     list_display = ("charger", "identity", "location", "model", "condition", "connector_statuses", "last_seen")
     list_display_links = None
-    list_filter = (OnlineFilter, ConnectorStatusFilter, ("location", RelatedFilter), ("model", RelatedFilter))
+    list_filter = (
+        ConditionFilter,
+        OnlineFilter,
+        ConnectorStatusFilter,
+        ("location", RelatedFilter),
+        ("model", RelatedFilter),
+    )
     search_fields = ("identity", "name", "hardware__unit__serial")
     search_help_text = _("Identity, name or serial number")
     ordering = ("location__name", "identity")
@@ -267,13 +225,15 @@ class ChargingStationAdmin(CsvButtons, ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ChargingStation]:
         # Not list_select_related: Django leaves that out where the rows follow a relation already.
-        return with_condition(super().get_queryset(request)).select_related("location", "model")
+        rows = with_condition(super().get_queryset(request)).select_related("location", "model", "state")
+        connectors = Connector.objects.visible_to(request.actor).filter(archived_at=None)
+        return rows.prefetch_related(Prefetch("connectors", connectors.order_by("number").select_related("state")))
 
     @display(description=_("charger"), ordering="name")
     def charger(self, station: ChargingStation) -> SafeString:
         return station_link(station)
 
-    @display(description=_("state"), ordering="state__online")
+    @display(description=_("state"), ordering="condition")
     def condition(self, station: ChargingStation) -> str:
         return condition_chip(station)
 
@@ -424,17 +384,6 @@ class HardwareUnitAdmin(ModelAdmin):
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
-class ActionFilter(DropdownFilter):
-    title = _("action")
-    parameter_name = "command"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in RULES]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        return queryset.filter(action=self.value()) if self.value() else queryset
-
-
 _COMMAND_TONES = {
     "done": "success",
     "accepted": "info",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import models
-from django.db.models import Case, OuterRef, Subquery, When
+from django.db.models import Case, Count, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.actor import Actor
@@ -99,58 +100,53 @@ class Condition(models.TextChoices):
     AVAILABLE = "Available", _("available")
 
 
-_MEANS = {
-    "Faulted": Condition.FAULTED,
-    "Charging": Condition.CHARGING,
-    "SuspendedEV": Condition.CHARGING,
-    "SuspendedEVSE": Condition.CHARGING,
-    "Preparing": Condition.PREPARING,
-    "Finishing": Condition.PREPARING,
-    "Reserved": Condition.RESERVED,
-    "Available": Condition.AVAILABLE,
-    "Unavailable": Condition.UNAVAILABLE,
+# What the status of a connector says of its charger. Of several connectors, the one that comes first here.
+_TELLING = {
+    Condition.FAULTED: (ConnectorStatus.FAULTED,),
+    Condition.CHARGING: (ConnectorStatus.CHARGING, ConnectorStatus.SUSPENDED_EV, ConnectorStatus.SUSPENDED_EVSE),
+    Condition.PREPARING: (ConnectorStatus.PREPARING, ConnectorStatus.FINISHING),
+    Condition.RESERVED: (ConnectorStatus.RESERVED,),
+    Condition.AVAILABLE: (ConnectorStatus.AVAILABLE,),
+    Condition.UNAVAILABLE: (ConnectorStatus.UNAVAILABLE,),
 }
-_TELLING = (
-    Condition.FAULTED,
-    Condition.CHARGING,
-    Condition.PREPARING,
-    Condition.RESERVED,
-    Condition.AVAILABLE,
-    Condition.UNAVAILABLE,
-)
 
 
-def condition_of(*, online: bool, connected_before: bool, statuses: Iterable[str]) -> Condition:
-    """What to say of a charger with these statuses of its connectors and itself. Pure."""
-    if not online:
-        return Condition.OFFLINE if connected_before else Condition.NEVER
-    found = {_MEANS.get(status) for status in statuses}
-    return next((one for one in _TELLING if one in found), Condition.UNKNOWN)
+def with_condition(stations: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """Each charger with its `condition`, a value of `Condition`: the one rule for all pages.
 
-
-def station_conditions(actor: Actor) -> dict[int, Condition]:
-    """Station id → its condition, for all chargers in use that `actor` sees. Two queries."""
-    statuses: dict[int, list[str]] = defaultdict(list)
-    for station_id, status in (
-        ConnectorState.objects.visible_to(actor)
-        .filter(connector__archived_at=None, connector__station__archived_at=None)
-        .values_list("connector__station_id", "status")
-    ):
-        statuses[station_id].append(status)
-    return {
-        station_id: condition_of(
-            online=online,
-            connected_before=connected_at is not None,
-            # Connector 0 speaks for the whole charger only where it is out of order: else its connectors do.
-            statuses=[*statuses[station_id], *([status] if status in _WHOLE or not statuses[station_id] else [])],
+    Connector 0 speaks for the whole charger where it is faulted, and where no connector tells anything.
+    """
+    statuses = ConnectorState.objects.unscoped("joined to chargers that are scoped").filter(
+        connector__station=OuterRef("pk"), connector__archived_at=None
+    )
+    rank = Case(*(When(status__in=told, then=number) for number, told in enumerate(_TELLING.values())))
+    ranked = statuses.annotate(rank=rank).exclude(rank=None).order_by("rank")
+    rows: models.QuerySet[Any] = stations.annotate(
+        condition=Case(
+            When(Q(state=None) | Q(state__online=False, state__connected_at=None), then=Value(Condition.NEVER)),
+            When(state__online=False, then=Value(Condition.OFFLINE)),
+            When(state__status=ConnectorStatus.FAULTED, then=Value(Condition.FAULTED)),
+            default=Coalesce(
+                Subquery(ranked.values_list(_meaning("status"))[:1]),
+                _meaning("state__status"),
+                Value(Condition.UNKNOWN),
+            ),
+            output_field=models.CharField(),
         )
-        for station_id, online, connected_at, status in StationState.objects.visible_to(actor)
-        .filter(station__archived_at=None)
-        .values_list("station_id", "online", "connected_at", "status")
-    }
+    )
+    return rows
 
 
-_WHOLE = ("Faulted",)
+def _meaning(status: str) -> Case:
+    whens = (When(**{f"{status}__in": told}, then=Value(one)) for one, told in _TELLING.items())
+    return Case(*whens, output_field=models.CharField())
+
+
+def station_conditions(actor: Actor) -> Counter[Condition]:
+    """How many chargers in use that `actor` sees are in which condition. One query."""
+    stations = with_condition(ChargingStation.objects.visible_to(actor).active())
+    counted = stations.order_by().values_list("condition").annotate(count=Count("pk"))
+    return Counter({Condition(one): count for one, count in counted})
 
 
 # --- what needs somebody ----------------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from apps.backoffice.attention import attention
 from apps.billing.models import Delivery
 from apps.charging.models import ReviewItem, Session, SessionLive, Settlement
 from apps.core.actor import Actor, Kind
-from apps.installations.models import Command, ConnectionInterval, ConnectorState, StationState
-from apps.installations.selectors import Condition, condition_of, station_conditions
+from apps.installations.models import Command, ConnectionInterval, Connector, ConnectorState, StationState
+from apps.installations.selectors import Condition, station_conditions
 from apps.notifications.models import Mail
 from apps.ocpp.models import HandshakeRefusal
+from apps.portal.selectors import station_rows, visible_stations
 from tests.factories.accounts import MembershipFactory, UserFactory
 from tests.factories.billing import drafted, finalised, make_cdrs, make_customer
 from tests.factories.installations import ConnectorFactory, LocationFactory, StationFactory
@@ -58,27 +59,41 @@ def session_at(tenant, number, **values):
 
 
 @pytest.mark.parametrize(
-    ("online", "before", "statuses", "expected"),
+    ("live", "whole", "statuses", "expected"),
     [
-        (False, False, ["Available"], Condition.NEVER),
-        (False, True, ["Faulted"], Condition.OFFLINE),
-        (True, True, ["Available", "Faulted"], Condition.FAULTED),
-        (True, True, ["Available", "SuspendedEV"], Condition.CHARGING),
-        (True, True, ["Finishing", "Available"], Condition.PREPARING),
-        (True, True, ["Unavailable", "Available"], Condition.AVAILABLE),
-        (True, True, ["Unavailable", "Unavailable"], Condition.UNAVAILABLE),
-        (True, True, ["SomethingNew"], Condition.UNKNOWN),
-        (True, True, [], Condition.UNKNOWN),
+        (None, "Unknown", ["Available"], Condition.NEVER),
+        (False, "Faulted", ["Faulted"], Condition.OFFLINE),
+        (True, "Unknown", ["Available", "Faulted"], Condition.FAULTED),
+        (True, "Faulted", ["Available", "Charging"], Condition.FAULTED),
+        (True, "Available", ["Available", "SuspendedEV"], Condition.CHARGING),
+        (True, "Available", ["Finishing", "Available"], Condition.PREPARING),
+        (True, "Available", ["Reserved", "Available"], Condition.RESERVED),
+        (True, "Unavailable", ["Unavailable", "Available"], Condition.AVAILABLE),
+        (True, "Available", ["Unavailable", "Unavailable"], Condition.UNAVAILABLE),
+        (True, "Unavailable", ["Unknown", "Unknown"], Condition.UNAVAILABLE),
+        (True, "Unknown", ["SomethingNew"], Condition.UNKNOWN),
+        (True, "Unavailable", [], Condition.UNAVAILABLE),
+        (True, "Unknown", [], Condition.UNKNOWN),
     ],
 )
-def test_a_charger_is_told_in_one_word(online, before, statuses, expected):
-    assert condition_of(online=online, connected_before=before, statuses=statuses) is expected
-
-
-def test_a_fault_of_the_whole_charger_counts_though_its_connectors_are_free(ours, system):
-    online(ours.station, status="Faulted")
-    ConnectorState.everything.update(status="Available")
-    assert station_conditions(system) == {ours.station.pk: Condition.FAULTED}
+def test_a_charger_is_told_in_the_same_word_everywhere(ours, system, desk, live, whole, statuses, expected):
+    if live is not None:
+        online(ours.station, status=whole)
+        StationState.everything.update(online=live)
+    Connector.everything.update(archived_at=timezone.now())
+    for number, status in enumerate(statuses, 2):
+        connector = ConnectorFactory(operator=ours.operator, station=ours.station, number=number)
+        ConnectorState.everything.filter(connector=connector).update(status=status)
+    assert station_conditions(system) == {expected: 1}
+    client = desk(ours.owner)
+    [share] = client.get("/").context["dashboard"].shares
+    assert share.condition is expected
+    [listed] = client.get(share.link).context["cl"].result_list
+    assert listed.condition == expected
+    assert f"{expected.label}</span>" in client.get("/installations/chargingstation/").content.decode()
+    [shown] = station_rows(visible_stations(system))
+    grouped = {"never": "Offline", "Preparing": "Occupied", "Reserved": "Occupied"}
+    assert shown.health == grouped.get(expected.value, expected.value)
 
 
 def test_the_worst_comes_first_and_each_line_has_its_next_step(ours, system):

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, Exists, OuterRef, Prefetch, Q, QuerySet, Value, When
-from django.db.models.fields import CharField
+from django.db.models import Case, Prefetch, QuerySet, Value, When
 from django.utils.translation import gettext_lazy as _
 
-from apps.charging.selectors import (
-    last_start,
-)
+from apps.charging.selectors import last_start
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation, Connector, ConnectorState, Location
+from apps.installations.selectors import Condition, with_condition
 
 # A charger by what a visitor needs to know first, worst first. Values are those of parts.status_chip.
 HEALTH = {
@@ -30,8 +28,15 @@ HEALTH = {
     "Unknown": _("unknown"),
 }
 BROKEN = ("Faulted", "Offline", "Unavailable")
-_CHARGING = ("Charging", "SuspendedEV", "SuspendedEVSE")
-_OCCUPIED = ("Preparing", "Finishing", "Reserved")
+_CONDITIONS = {
+    "Faulted": [Condition.FAULTED],
+    "Offline": [Condition.OFFLINE, Condition.NEVER],
+    "Unavailable": [Condition.UNAVAILABLE],
+    "Charging": [Condition.CHARGING],
+    "Occupied": [Condition.PREPARING, Condition.RESERVED],
+    "Available": [Condition.AVAILABLE],
+    "Unknown": [Condition.UNKNOWN],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +87,9 @@ class LocationRow:
 
 def visible_stations(actor: Actor) -> QuerySet[Any]:
     """The actor's chargers in use, each with its `health`, that one's rank `harm`, and `last_start`."""
-    of_station = ConnectorState.objects.unscoped("joined to stations that are scoped").filter(
-        connector__station=OuterRef("pk"), connector__archived_at=None
-    )
-
-    def some(*statuses: str) -> Exists:
-        return Exists(of_station.filter(status__in=statuses))
-
-    health = Case(
-        When(Q(state=None) | Q(state__online=False), then=Value("Offline")),
-        When(Q(state__status="Faulted") | Q(some("Faulted")), then=Value("Faulted")),
-        When(some(*_CHARGING), then=Value("Charging")),
-        When(some("Available"), then=Value("Available")),
-        When(some(*_OCCUPIED), then=Value("Occupied")),
-        When(Q(state__status="Unavailable") | Q(some("Unavailable")), then=Value("Unavailable")),
-        default=Value("Unknown"),
-        output_field=CharField(),
-    )
+    health = Case(*(When(condition__in=told, then=Value(name)) for name, told in _CONDITIONS.items()))
     rows: QuerySet[Any] = (
-        ChargingStation.objects.visible_to(actor)
-        .active()
+        with_condition(ChargingStation.objects.visible_to(actor).active())
         .select_related("location", "state")
         .annotate(health=health, last_start=last_start())
         .annotate(harm=Case(*(When(health=name, then=Value(rank)) for rank, name in enumerate(HEALTH))))
