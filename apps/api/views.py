@@ -18,6 +18,7 @@ from apps.accounts.selectors import operator_today
 from apps.api import filters, serializers
 from apps.api.authentication import ApiKeyAuthentication, HoldsScope, KeyThrottle
 from apps.api.pagination import InOrder, Newest, OldestReading
+from apps.api.parsers import JsonParser
 from apps.billing.models import Invoice, InvoiceLine
 from apps.cards import services as cards
 from apps.cards.models import Token, TokenContract
@@ -41,6 +42,7 @@ class TenantViewSet(viewsets.GenericViewSet):
     authentication_classes = (ApiKeyAuthentication,)
     permission_classes = (HoldsScope,)
     throttle_classes = (KeyThrottle,)
+    parser_classes = (JsonParser,)
     renderer_classes = (JSONRenderer,)
     filter_backends = (DjangoFilterBackend,)
     pagination_class = Newest

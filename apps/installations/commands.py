@@ -31,6 +31,7 @@ OWNER_GONE = dt.timedelta(seconds=60)
 READ_AGAIN = dt.timedelta(minutes=10)
 
 MAX_PAYLOAD = 20_000
+MAX_DEPTH = 16
 MAX_OPEN = 50
 MAX_INTEGER = 2**31 - 1
 
@@ -97,13 +98,13 @@ def check_payload(action: str, payload: dict[str, Any]) -> None:
     """
     if action not in RULES:
         raise ValidationError({"action": _("This command is not known.")})
+    for value in _scalars(payload):
+        if not _sendable(value):
+            raise ValidationError({"payload": _("The command holds a character or number that cannot be sent.")})
     if len(json.dumps(payload)) > MAX_PAYLOAD:
         raise ValidationError({"payload": _("The command is too long.")})
     for error in _validator(action).iter_errors(payload):
         raise ValidationError({"payload": _("The command's data do not fit: %(error)s") % {"error": error.message}})
-    for value in _scalars(payload):
-        if not _sendable(value):
-            raise ValidationError({"payload": _("The command holds a character or number that cannot be sent.")})
     _check_meaning(action, payload)
 
 
@@ -127,14 +128,16 @@ def _validator(action: str) -> Any:
     return jsonschema_rs.validator_for(schema, validate_formats=False)
 
 
-def _scalars(value: Any) -> Iterator[Any]:
+def _scalars(value: Any, depth: int = 1) -> Iterator[Any]:
+    if depth > MAX_DEPTH:
+        raise ValidationError({"payload": _("The command's data are nested too deeply.")})
     if isinstance(value, dict):
         for key, part in value.items():
             yield key
-            yield from _scalars(part)
+            yield from _scalars(part, depth + 1)
     elif isinstance(value, list):
         for part in value:
-            yield from _scalars(part)
+            yield from _scalars(part, depth + 1)
     else:
         yield value
 
