@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import ActionLocation, ShowFacets
 from django.contrib.admin.checks import ModelAdminChecks
 from django.contrib.admin.utils import get_fields_from_path, unquote
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
@@ -25,7 +26,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from apps.core.admin.changes import Changes, History, changes_of, plain
 from apps.core.admin.reasons import ReasonForm, reason_action
-from apps.core.admin.scope import ArchivedFilter, RelatedFilter, Scoped, owned
+from apps.core.admin.scope import ArchivedFilter, RelatedFilter, Scoped, is_answerable, owned
 from apps.core.models import ArchivableModel
 
 HISTORY_PAGE = 50
@@ -94,6 +95,12 @@ class ModelAdmin(Scoped, theme.ModelAdmin):
             # The transaction is undone; the same form once more, now with what the service said.
             request.refusal = refusal
             response = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not all(is_answerable(name, str(value), self.date_hierarchy) for name, value in request.GET.items()):
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")  # as Django does with what it cannot read
+        response: HttpResponse = super().changelist_view(request, extra_context)
         return response
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:

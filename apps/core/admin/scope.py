@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext, gettext_lazy
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 
-from apps.core.models import ArchivableModel, TenantModel
+from apps.core.models import FIRST_YEAR, LAST_YEAR, ArchivableModel, TenantModel
+
+MAX_DIGITS = 18  # of a bigint
+_YEAR = re.compile(r"\d{1,5}", re.ASCII)
+_PARTS_OF_YEAR = ("__month", "__day")
 
 
 def visible_rows(model: type[models.Model], request: HttpRequest) -> models.QuerySet[Any]:
@@ -74,6 +80,17 @@ def add_refusal(form: Any, refusal: ValidationError) -> None:
     """A service's refusal beside the field it names, if the form has it; else above all."""
     for name, errors in refusal.update_error_dict({}).items():
         form.add_error(name if name in form.fields else None, errors)
+
+
+def is_answerable(name: str, value: str, date_hierarchy: str | None) -> bool:
+    """Whether the database can be asked a list's parameter: ids that fit a column, dates that stay inside the calendar
+    when they are moved to UTC."""
+    if name == SEARCH_VAR:
+        return True
+    is_date = date_hierarchy is not None and name.startswith(date_hierarchy) and not name.endswith(_PARTS_OF_YEAR)
+    if is_date and (year := _YEAR.match(value)) and not FIRST_YEAR <= int(year[0]) <= LAST_YEAR:
+        return False
+    return not any(part.isdecimal() and len(part) > MAX_DIGITS for part in value.split(","))
 
 
 class Scoped:
