@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from apps.accounts import selectors as accounts
@@ -21,7 +23,7 @@ from apps.charging import selectors as charging
 from apps.charging.admin import evidence_lines, repairs_of, resolution_title, settlement_chip
 from apps.charging.curve import power_curve
 from apps.charging.meter import NOTES
-from apps.charging.models import AuthorisationReason, Reading, ReviewItem, Session
+from apps.charging.models import AuthorisationReason, ReviewItem, Session
 from apps.charging.prices import price_items, price_steps
 from apps.core import live
 from apps.core.actor import Actor
@@ -309,7 +311,9 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
         session = charging.session_for_page(actor, session_id)
     except Session.DoesNotExist:
         raise Http404(session_id) from None
-    readings = list(charging.readings_of(actor, session)[:MAX_READINGS])
+    # The newest page unless another one is asked for.
+    pages = Paginator(charging.readings_of(actor, session), READINGS_A_PAGE)
+    readings = pages.get_page(request.GET.get("readings") or -1)
     items = charging.review_items_of(actor, session) if actor.can("charging.view_reviewitem") else []
     [row] = charging.session_rows(actor, [session])
     may_repair = actor.can("charging.repair_session")
@@ -324,19 +328,19 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
         zone=session.location.time_zone,
         readings=readings,
         curve=power_curve(
-            [(one.at, one.power_w) for one in readings if one.power_w is not None],
+            charging.power_points(actor, session, most=POINTS),
             start=session.started_at,
             end=until,
             limit_w=session.connector.max_power_w if session.connector else None,
             zone=session.location.time_zone,
         ),
-        notes=_notes_of(readings),
+        notes=[NOTES.get(code, code) for code in charging.reading_notes(actor, session)],
         items=[(item, repairs_of(item) if may_repair else (), evidence_lines(item)) for item in items],
         held=any(item.blocking and item.state == "open" for item in items),
         **_price_part(request, session),
         authorisations=charging.authorisations_for(actor, session),
         authorisation_reason=_reason_of(session),
-        frames=_frames_around(request, session),
+        **_frames_around(request, session),
         timeline=_timeline(session, items),
         audit=accounts.history_of(target=session, actor=actor)[:ROWS],
         may_stop=session.state == "active" and session.transaction_id is not None and actor.can(COMMAND),
@@ -344,7 +348,8 @@ def session_page(request: HttpRequest, session_id: int) -> HttpResponse:
     )
 
 
-MAX_READINGS = 3000
+READINGS_A_PAGE = 500
+POINTS = 400
 
 
 def _price_part(request: HttpRequest, session: Session) -> dict[str, Any]:
@@ -363,12 +368,6 @@ def _price_part(request: HttpRequest, session: Session) -> dict[str, Any]:
 def _reason_of(session: Session) -> str:
     known = AuthorisationReason(session.authorisation_reason) if session.authorisation_reason else None
     return str(known.label) if known is not None else ""
-
-
-def _notes_of(readings: list[Reading]) -> list[Any]:
-    """The choices that were made in reading the samples, in words, each once."""
-    codes = sorted({code for one in readings for code in one.notes.split()})
-    return [NOTES.get(code, code) for code in codes]
 
 
 def _timeline(session: Session, items: list[ReviewItem]) -> list[dict[str, Any]]:
@@ -390,14 +389,20 @@ def _when(event: tuple[dt.datetime, str, str]) -> dt.datetime:
     return event[0]
 
 
-def _frames_around(request: HttpRequest, session: Session) -> list[Any]:
-    """The messages of its charger while it ran, without those of other connectors that we can tell."""
+def _frames_around(request: HttpRequest, session: Session) -> dict[str, Any]:
+    """The newest messages of its charger while it ran, those of other connectors too, and the way to all of them."""
     if not request.actor.can("ocpp.view_frame"):
-        return []
+        return {}
     margin = dt.timedelta(seconds=30)
+    since = session.start_received_at - margin
     until = (session.stop_received_at or timezone.now()) + margin
-    page = ocpp.frames_of(request.actor, session.station, since=session.start_received_at - margin, until=until)
-    return page.frames
+    zone = ZoneInfo(session.location.time_zone)
+    local = {name: f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" for name, at in (("since", since), ("until", until))}
+    return {
+        "frames": ocpp.frames_of(request.actor, session.station, since=since, until=until).frames,
+        "frames_total": ocpp.frame_count(request.actor, session.station, since=since, until=until),
+        "frames_link": f"{reverse('backoffice:station_messages', args=[session.station_id])}?{urlencode(local)}",
+    }
 
 
 # --- what these pages share -------------------------------------------------------------------------------------------

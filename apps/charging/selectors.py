@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.db import models
-from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
+from django.db.models.functions import Coalesce, Mod, RowNumber, TruncDate
 
 from apps.charging.models import (
     Authorisation,
@@ -217,6 +218,22 @@ def readings_of(actor: Actor, session: Session) -> QuerySet[Reading]:
     """The readings of a session, oldest first."""
     rows: QuerySet[Reading] = Reading.objects.visible_to(actor).filter(session_id=session.pk).order_by("at", "sequence")
     return rows
+
+
+def power_points(actor: Actor, session: Session, *, most: int) -> list[tuple[dt.datetime, int]]:
+    """(at, W) of at most `most` readings, spread evenly over all of them, the newest included; oldest first."""
+    rows = readings_of(actor, session).exclude(power_w=None)
+    step = max(ceil(rows.count() / most), 1)
+    if step > 1:
+        place = Window(RowNumber(), order_by=(F("at").desc(), F("sequence").desc()))
+        rows = rows.annotate(place=place).annotate(left_out=Mod(F("place") - 1, step)).filter(left_out=0)
+    return [(at, watts) for at, watts in rows.values_list("at", "power_w") if watts is not None]
+
+
+def reading_notes(actor: Actor, session: Session) -> list[str]:
+    """Codes of the choices that were made in reading the session's samples, each once."""
+    rows = readings_of(actor, session).exclude(notes="").order_by()
+    return sorted({code for notes in rows.values_list("notes", flat=True).distinct() for code in notes.split()})
 
 
 @dataclass(frozen=True, slots=True)

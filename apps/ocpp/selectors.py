@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from apps.charging.models import Session, SessionState
 from apps.core.actor import Actor
@@ -107,15 +107,25 @@ def frames_of(
     size: int = FRAMES_A_PAGE,
 ) -> FramePage:
     """Exchanges with a charger, `since` and `until` included. Secrets were masked when they were written."""
-    rows = Frame.objects.visible_to(actor).filter(station_id=station.pk)
+    rows = _frames(actor, station, since, until)
     if action:
         rows = rows.filter(action=action)
-    if since is not None:
-        rows = rows.filter(received_at__gte=since)
-    if until is not None:
-        rows = rows.filter(received_at__lte=until)
     found = list(rows.order_by("-received_at", "-generation", "-sequence")[: size + 1])
     return FramePage(frames=found[:size], older=found[size].received_at if len(found) > size else None)
+
+
+def frame_count(actor: Actor, station: ChargingStation, *, since: dt.datetime | None, until: dt.datetime | None) -> int:
+    """How many exchanges there are, `since` and `until` included."""
+    return _frames(actor, station, since, until).count()
+
+
+def _frames(
+    actor: Actor, station: ChargingStation, since: dt.datetime | None, until: dt.datetime | None
+) -> QuerySet[Frame]:
+    rows: QuerySet[Frame] = Frame.objects.visible_to(actor).filter(station_id=station.pk)
+    if since is not None:
+        rows = rows.filter(received_at__gte=since)
+    return rows.filter(received_at__lte=until) if until is not None else rows
 
 
 def refusals(actor: Actor, *, since: dt.datetime, limit: int) -> list[HandshakeRefusal]:

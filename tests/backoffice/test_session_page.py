@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import xml.etree.ElementTree as ElementTree
 from html import unescape
+from itertools import pairwise
 
 import pytest
 from django.utils import timezone
@@ -16,6 +17,7 @@ from apps.charging import services
 from apps.charging.admin import CONSEQUENCES
 from apps.charging.curve import power_curve
 from apps.charging.models import Authorisation, Reading, ReviewCode, ReviewItem, Session, SessionLive
+from apps.charging.selectors import power_points
 from apps.charging.services import REPAIRS
 from apps.ocpp.models import Frame
 from tests.backoffice.test_charger_page import as_role, text_of
@@ -108,6 +110,77 @@ def test_readings_say_how_they_were_read_and_lead_to_their_message(ours, session
     assert "#frame-1-2" in page
     assert "A value came without a unit; OCPP&#x27;s default was taken." in page
     assert 'class="curve-line"' in page
+
+
+class TestLong:
+    """A session of 14 hours with a reading each 20 seconds, and a message for each of a hundred of them."""
+
+    COUNT = 2500
+
+    @pytest.fixture
+    def long(self, ours, session) -> Session:
+        Session.objects.unscoped("test").update(ended_at=START + dt.timedelta(hours=14))
+        Reading.objects.unscoped("test").delete()
+        rows = [
+            {"at": START + dt.timedelta(seconds=20 * number), "sequence": number, "power_w": 7_000 + number}
+            for number in range(self.COUNT)
+        ]
+        shared = {"station_id": ours.station.pk, "operator_id": ours.operator.pk, "generation": 1}
+        Reading.objects.bulk_create(
+            Reading(
+                **shared,
+                **row,
+                connector_number=1,
+                digest=row["sequence"],
+                session_id=session.pk,
+                received_at=row["at"],
+                notes="no_unit" if row["sequence"] == 7 else "",
+            )
+            for row in rows
+        )
+        Frame.objects.bulk_create(
+            Frame(
+                **shared,
+                received_at=row["at"],
+                sequence=row["sequence"],
+                direction="in",
+                action="MeterValues",
+                message_id=str(row["sequence"]),
+                request="{}",
+            )
+            for row in rows[:100]
+        )
+        return session
+
+    def test_the_curve_goes_to_its_end_and_is_thinned_evenly(self, system, long):
+        points = power_points(system, long, most=400)
+        assert 300 < len(points) <= 400
+        assert points[-1] == (START + dt.timedelta(seconds=20 * (self.COUNT - 1)), 7_000 + self.COUNT - 1)
+        assert {later[0] - earlier[0] for earlier, later in pairwise(points)} == {dt.timedelta(seconds=140)}
+        assert len(power_points(system, long, most=self.COUNT)) == self.COUNT
+
+    def test_the_table_has_pages_and_says_which_the_newest_first(self, ours, long, desk):
+        client = desk(ours.owner)
+        newest = client.get(at(long))
+        text = text_of(newest)
+        assert "2500 readings" in text
+        assert "Readings 2001 to 2500 of 2500" in text
+        assert "A value came without a unit" in text  # on another page
+        assert newest.content.decode().count("#frame-1-") == 500
+        first = text_of(client.get(at(long) + "?readings=1"))
+        assert "Readings 1 to 500 of 2500" in first
+        assert "Earlier readings" not in first
+        assert "Later readings" in first
+
+    def test_the_messages_that_are_shown_are_counted_and_all_are_a_step_away(self, ours, long, desk):
+        client = desk(ours.owner)
+        page = client.get(at(long)).content.decode()
+        assert "The newest 50 of 100 messages of its charger while it ran" in page
+        [link] = re.findall(r'href="([^"]+messages/\?since=[^"]+)"', page)
+        found = client.get(unescape(link)).context["page"]
+        assert len(found.frames) == 50
+        assert found.older is not None
+        assert found.frames[0].sequence == 99
 
 
 def test_what_a_charger_sent_is_text(ours, session, desk):
