@@ -1,5 +1,6 @@
 """Who there is and what they may do: operators, organisations, brands, users, roles, API keys, the audit trail.
 
 Beside the usual files: `permissions` (the one table role × permission), `middleware` (host → brand, request →
-Actor), `adapters` (allauth's hooks), `contrast` (whether an accent can be read), `logos` (pictures drawn anew).
+Actor), `adapters` (allauth's hooks), `contrast` (whether an accent can be read), `logos` (pictures drawn anew),
+`history` (the audit trail in words).
 """

@@ -381,12 +381,17 @@ class ApiKeyAdmin(ModelAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "actor", "action", "object_type", "object_name", "why")
+    list_display = ("at", "actor", "what", "object_name", "why")
     list_filter = ("object_type", "action")
     search_fields = ("actor", "action", "object_name", "why")
     ordering = ("-at", "-pk")
     date_hierarchy = "at"
-    fields = ("at", "actor", "action", "object_type", "object_id", "object_name", "before", "after", "why")
+    fields = ("at", "actor", "what", "object_type", "object_id", "object_name", "before", "after", "why")
+    readonly_fields = ("what",)
+
+    @display(description=_("what"), ordering="action")
+    def what(self, entry: AuditEntry) -> str:
+        return format_html("{}<br><small>{}</small>", entry.words, entry.action)
 
 
 # --- platform ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.history import action_in_words
 from apps.accounts.permissions import OPERATOR_ROLES, ORGANISATION_ROLES, PlatformRole, Role
 from apps.accounts.querysets import (
     ApiKeyQuerySet,
@@ -412,6 +413,10 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_name}"
+
+    @property
+    def words(self) -> str:
+        return action_in_words(self.action)
 
     @property
     def changes(self) -> list[tuple[str, Any, Any]]:

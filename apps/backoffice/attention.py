@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.backoffice.commands import command_title
 from apps.billing import selectors as billing
 from apps.billing.models import Delivery, Invoice
 from apps.charging import selectors as charging
@@ -123,8 +124,8 @@ def _faults(rows: Iterable[installations.Fault]) -> Iterator[_Found]:
                 "Faulted",
                 _("faulted"),
                 where if row.connector else row.station,
-                row.error_info or _("The charger says that it cannot charge here."),
-                "" if row.error_code == "NoError" else row.error_code,
+                row.error or _("The charger says that it cannot charge here."),
+                row.codes,
                 row.since,
                 _("Look, then reset it"),
                 _station(row.station_id),
@@ -243,9 +244,9 @@ def _commands(rows: Iterable[installations.FailedCommand]) -> Iterator[_Found]:
             COMMAND,
             "SuspendedEVSE",
             row.state_label,
-            _("%(action)s at %(charger)s") % {"action": row.action, "charger": row.station},
+            _("%(action)s at %(charger)s") % {"action": command_title(row.action), "charger": row.station},
             _(row.detail) if row.detail else "",
-            "",
+            row.action,
             row.at,
             _("Look and ask again"),
             _station(row.station_id) + "#commands",

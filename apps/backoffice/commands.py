@@ -302,12 +302,17 @@ class Progress:
     state_word: str
 
 
+def command_title(action: str) -> str:
+    """What the page that offers a command calls it."""
+    offer = OFFERS.get(action)
+    return str(offer.title) if offer else action
+
+
 def progress_of(command: Command) -> Progress:
     """The way of a command, for the part that shows it. Pure."""
-    offer = OFFERS.get(command.action)
     return Progress(
         command=command,
-        title=str(offer.title) if offer else command.action,
+        title=command_title(command.action),
         steps=(_asked(command), _sent(command), _answered(command), _effect(command)),
         state_word=str(command.get_state_display()),
     )

@@ -32,7 +32,7 @@ from apps.core.models import is_in_calendar
 from apps.core.templatetags.parts import at_place
 from apps.installations import selectors as installations
 from apps.installations.commands import RULES
-from apps.installations.models import ChargingStation, Connector, ConnectorStatus
+from apps.installations.models import ChargingStation, Connector
 from apps.installations.selectors import StationLive
 from apps.installations.services import request_command, trace_station
 from apps.ocpp import selectors as ocpp
@@ -74,10 +74,10 @@ def _connector_rows(state: StationLive, connectors: list[Connector]) -> list[dic
         {
             "number": one.number,
             "status": one.status,
-            "word": ConnectorStatus(one.status).label if one.status in ConnectorStatus.values else one.status,
+            "word": installations.status_word(one.status),
             "since": one.since,
-            "error_code": one.error_code,
-            "error_info": one.error_info,
+            "error": one.error,
+            "codes": one.codes,
             "connector": known.get(one.number),
         }
         for one in state.connectors
@@ -376,7 +376,8 @@ def _timeline(session: Session, items: list[ReviewItem]) -> list[dict[str, Any]]
     if session.awaiting_since is not None:
         events.append((session.awaiting_since, _("The charger went on without ending it; its final data are due."), ""))
     if session.ended_at is not None:
-        events.append((session.ended_at, _("It ended."), session.stop_reason))
+        words = charging.STOP_REASONS.get(session.stop_reason, "")
+        events.append((session.ended_at, f"{_('It ended.')} {words}".rstrip(), session.stop_reason))
     for item in items:
         events.append((item.opened_at, item.get_code_display(), ""))
         if item.resolved_at is not None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db import models
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
 from django.db.models.functions import Coalesce, Mod, RowNumber, TruncDate
+from django.utils.translation import gettext_lazy as _
 
 from apps.charging.models import (
     Authorisation,
@@ -28,6 +29,20 @@ from apps.charging.models import (
 )
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation
+
+# OCPP 1.6 section 7.45; "Other" says nothing.
+STOP_REASONS = {
+    "DeAuthorized": _("The card was no longer accepted."),
+    "EmergencyStop": _("The emergency stop was pressed."),
+    "EVDisconnected": _("The car was unplugged."),
+    "HardReset": _("The charger was restarted."),
+    "Local": _("It was ended at the charger."),
+    "PowerLoss": _("The charger lost its power supply."),
+    "Reboot": _("The charger restarted by itself."),
+    "Remote": _("It was ended by the operator or an app."),
+    "SoftReset": _("The charger was restarted."),
+    "UnlockCommand": _("The plug was unlocked from afar."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,11 @@ class SessionRow:
     free_by_policy: bool
     own_place: bool
     own_card: bool
+
+    @property
+    def stop_words(self) -> str:
+        """Why it ended, as far as it is known; `stop_reason` is the charger's code."""
+        return str(STOP_REASONS.get(self.stop_reason, ""))
 
     @property
     def is_running(self) -> bool:

@@ -24,6 +24,7 @@ from apps.installations.models import (
     ConnectorState,
     ConnectorStatus,
     DataImport,
+    ErrorCode,
     HardwareAssignment,
     ProgressReport,
     StationState,
@@ -31,8 +32,34 @@ from apps.installations.models import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorLive:
+class Reported:
+    """What a status report says is wrong: in words, and the codes for the small print."""
+
+    error_code: str
+    error_info: str
+    vendor_error_code: str = ""
+
+    @property
+    def error(self) -> str:
+        return error_words(self.error_code, self.error_info)
+
+    @property
+    def codes(self) -> str:
+        return " ".join(filter(None, (error_print(self.error_code), self.vendor_error_code)))
+
+
+def error_words(code: str, info: str) -> str:
+    """The code in words, and what the charger says of it; empty where nothing is wrong."""
+    known = code in ErrorCode.values and code != ErrorCode.NO_ERROR
+    return " ".join(filter(None, (str(ErrorCode(code).label) if known else "", info)))
+
+
+def error_print(code: str) -> str:
+    return "" if code == ErrorCode.NO_ERROR else code
+
+
+@dataclass(frozen=True)
+class ConnectorLive(Reported):
     """Status of one connector; number 0 is the charger itself. `since` is None before its first report."""
 
     number: int
@@ -150,8 +177,8 @@ def station_conditions(actor: Actor) -> Counter[Condition]:
 
 
 # --- what needs somebody ----------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Fault:
+@dataclass(frozen=True)
+class Fault(Reported):
     """A connector (0: the charger itself) that reports a fault while its charger is connected."""
 
     station_id: int
@@ -311,8 +338,8 @@ def failed_commands(actor: Actor, *, since: dt.datetime, limit: int) -> list[Fai
 
 
 # --- a charger's life -------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class StatusSpan:
+@dataclass(frozen=True)
+class StatusSpan(Reported):
     """A status of a connector (0: the charger itself) from `at` until the next one; `until` None: it holds."""
 
     at: dt.datetime
@@ -322,6 +349,15 @@ class StatusSpan:
     error_code: str
     error_info: str
     vendor_error_code: str
+
+    @property
+    def word(self) -> str:
+        return status_word(self.status)
+
+
+def status_word(status: str) -> str:
+    """A status in words; one that no version of OCPP knows as the charger said it."""
+    return str(ConnectorStatus(status).label) if status in ConnectorStatus.values else status
 
 
 def status_history(actor: Actor, station: ChargingStation, *, limit: int = 100) -> list[StatusSpan]:

@@ -14,7 +14,14 @@ from apps.accounts.permissions import Role
 from apps.backoffice.commands import OFFERS, progress_of
 from apps.core.actor import Actor
 from apps.installations.commands import RULES
-from apps.installations.models import ChargingStation, Command, ConfigurationValue, Connector, StationState
+from apps.installations.models import (
+    ChargingStation,
+    Command,
+    ConfigurationValue,
+    Connector,
+    StationState,
+    StatusInterval,
+)
 from apps.ocpp import keys
 from apps.ocpp.models import Frame, HandshakeRefusal, StationKey
 from tests.backoffice.test_today import offline, online, session_at
@@ -282,6 +289,22 @@ def test_a_new_charger_gets_url_identity_and_key_once(ours, desk, settings):
     again = text_of(client.get(f"/chargers/{station.pk}/connect/"))
     assert secret not in again
     assert "Waiting for the charger" in again
+
+
+def test_the_history_tells_statuses_and_errors_in_words_and_codes_in_small_print(ours, desk):
+    StatusInterval.objects.create(
+        station_id=ours.station.pk,
+        operator_id=ours.operator.pk,
+        at=timezone.now(),
+        received_at=timezone.now(),
+        connector_number=1,
+        sequence=1,
+        status="SuspendedEVSE",
+        error_code="HighTemperature",
+        vendor_error_code="E17",
+    )
+    text = text_of(desk(ours.owner).get(page(ours, "history/")))
+    assert "paused by the charger SuspendedEVSE It is too hot inside the charger. HighTemperature E17" in text
 
 
 def test_a_new_key_needs_a_reason_that_the_history_shows(ours, desk):

@@ -104,6 +104,14 @@ def test_figures_are_shown_beside_what_the_charger_sent(ours, session, desk):
     assert "The session's own answer: Accepted. The card is active." in text
 
 
+def test_why_it_ended_is_told_in_words_with_the_code_in_small_print(ours, session, desk):
+    client = desk(ours.owner)
+    told = 'The car was unplugged. <span class="small soft">EVDisconnected</span>'
+    for path in (at(session), f"/chargers/{ours.station.pk}/"):
+        assert told in client.get(path).content.decode()
+    assert "It ended. The car was unplugged. · EVDisconnected" in text_of(client.get(at(session)))
+
+
 def test_readings_say_how_they_were_read_and_lead_to_their_message(ours, session, desk):
     page = desk(ours.owner).get(at(session)).content.decode()
     assert page.count("/messages/?before=2026-11-20T09%3A") == 3

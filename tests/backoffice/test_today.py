@@ -147,7 +147,9 @@ def test_the_worst_comes_first_and_each_line_has_its_next_step(ours, system):
     assert [site.name for site in found.sites] == [ours.location.name, "Unknown chargers", "Messages"]
     assert [line.harm for line in found.sites[0].lines] == sorted(line.harm for line in found.sites[0].lines)
     fault = found.sites[0].lines[0]
-    assert (fault.word, fault.detail, fault.code) == ("faulted", "RCD tripped", "GroundFailure")
+    told = "The residual current protection has tripped. RCD tripped"
+    assert (fault.word, fault.detail, fault.code) == ("faulted", told, "GroundFailure")
+    assert lines[f"Reset at {ours.station}"].code == "Reset"
     assert "connection lost" in lines["GONE"].detail
     assert lines["NEW-1"].step == "Adopt it"
     assert lines["NEW-1"].link.startswith("/chargers/add/?refusal=")

@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import re
 import uuid
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -17,7 +18,7 @@ from apps.charging.models import SessionState
 from apps.core import tables
 from apps.core.actor import Actor
 from apps.core.csv import BOM
-from apps.installations.models import ConnectorState, StationState
+from apps.installations.models import ConnectorState, ErrorCode, StationState
 from apps.portal.selectors import months
 from apps.portal.views.pages import PER_PAGE
 from tests.factories.accounts import OrganisationFactory
@@ -175,6 +176,16 @@ def test_a_charger_is_what_its_connectors_and_its_connection_say(manager, ours, 
     StationState.everything.filter(station=ours.station).update(online=live)
     page = manager.get(f"/chargers/{ours.station.public_id}/", headers=HOST).text
     assert re.search(rf'data-live-summary="{health}"', page)
+
+
+@pytest.mark.parametrize("code", [one for one in ErrorCode if one is not ErrorCode.NO_ERROR])
+def test_a_fault_is_told_in_words_and_its_code_in_small_print(manager, ours, code):
+    online(ours, "Faulted")
+    ConnectorState.everything.update(error_code=code, error_info="E17")
+    page = unescape(manager.get(f"/chargers/{ours.station.public_id}/", headers=HOST).text)
+    assert f'error-text">{code.label} E17</span> <span class="small soft">{code.value}</span>' in page
+    ConnectorState.everything.update(error_code="NoError", error_info="")
+    assert "error-text" not in manager.get(f"/chargers/{ours.station.public_id}/", headers=HOST).text
 
 
 def test_figures_and_times_follow_language_and_place(manager, ours):

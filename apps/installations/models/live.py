@@ -31,6 +31,27 @@ class ConnectorStatus(models.TextChoices):
     FAULTED = "Faulted", _("faulted")
 
 
+class ErrorCode(models.TextChoices):
+    """OCPP 1.6 section 7.6. Columns keep what the charger sent, whatever it is."""
+
+    NO_ERROR = "NoError", _("no error")
+    CONNECTOR_LOCK = "ConnectorLockFailure", _("The plug cannot be locked or unlocked.")
+    EV_COMMUNICATION = "EVCommunicationError", _("The charger and the car do not understand each other.")
+    GROUND = "GroundFailure", _("The residual current protection has tripped.")
+    HIGH_TEMPERATURE = "HighTemperature", _("It is too hot inside the charger.")
+    INTERNAL = "InternalError", _("The charger has an internal fault.")
+    LOCAL_LIST = "LocalListConflict", _("The card list in the charger contradicts the operator's.")
+    OTHER = "OtherError", _("The charger has another fault.")
+    OVER_CURRENT = "OverCurrentFailure", _("The overcurrent protection has tripped.")
+    OVER_VOLTAGE = "OverVoltage", _("The mains voltage is too high.")
+    POWER_METER = "PowerMeterFailure", _("The energy meter cannot be read.")
+    POWER_SWITCH = "PowerSwitchFailure", _("The power cannot be switched on or off.")
+    READER = "ReaderFailure", _("The card reader does not work.")
+    RESET = "ResetFailure", _("The charger cannot be reset.")
+    UNDER_VOLTAGE = "UnderVoltage", _("The mains voltage is too low.")
+    WEAK_SIGNAL = "WeakSignal", _("The radio signal is weak.")
+
+
 class StationState(TenantModel):
     """Live facts of a station, one row each, written by the gateway. `generation` counts its connections: a write of
     an older connection never overwrites a newer one's (gateway contract G9, G10)."""

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.charging.selectors import last_start
 from apps.core.actor import Actor
-from apps.installations.models import ChargingStation, Connector, ConnectorState, Location
-from apps.installations.selectors import Condition, with_condition
+from apps.installations.models import ChargingStation, Connector, Location
+from apps.installations.selectors import Condition, error_print, error_words, with_condition
 
 # A charger by what a visitor needs to know first, worst first. Values are those of parts.status_chip.
 HEALTH = {
@@ -50,6 +50,7 @@ class ConnectorRow:
     word: str
     since: dt.datetime | None
     error: str
+    error_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +153,9 @@ def _connector_row(connector: Connector) -> ConnectorRow:
         status=state.status if state else "Unknown",
         word=state.get_status_display() if state else str(HEALTH["Unknown"]),
         since=state.status_at if state else None,
-        error=_error_of(state) if state else "",
+        error=error_words(state.error_code, state.error_info) if state else "",
+        error_code=error_print(state.error_code) if state else "",
     )
-
-
-def _error_of(state: ConnectorState) -> str:
-    told = [state.error_code if state.error_code != "NoError" else "", state.error_info]
-    return ": ".join(filter(None, told))
 
 
 def _location_row(place: Location, counted: Counter[str]) -> LocationRow:

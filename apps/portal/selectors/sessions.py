@@ -14,18 +14,6 @@ from apps.charging.selectors import ReadingRow, SessionRow, readings_told, sessi
 from apps.core.actor import Actor
 
 # What OCPP calls the reason of an end, in words for a visitor.
-STOP_REASONS = {
-    "DeAuthorized": _("The card was no longer accepted."),
-    "EmergencyStop": _("The emergency stop was pressed."),
-    "EVDisconnected": _("The car was unplugged."),
-    "HardReset": _("The charger was restarted."),
-    "Local": _("It was ended at the charger."),
-    "PowerLoss": _("The charger lost its power supply."),
-    "Reboot": _("The charger restarted by itself."),
-    "Remote": _("It was ended by the operator or an app."),
-    "SoftReset": _("The charger was restarted."),
-    "UnlockCommand": _("The plug was unlocked from afar."),
-}
 # The most on a page, two days of one a minute: those of a longer session are thinned evenly.
 READINGS_SHOWN = 3000
 # So long without a reading is told as a gap; chargers send one a minute, slow ones one in five.
@@ -107,8 +95,7 @@ def _events(row: SessionRow, read: _Read, awaiting_since: dt.datetime | None) ->
         events.append(SessionEvent(awaiting_since, str(_("The connection was lost; the end is still to come."))))
     if row.ended_at is not None:
         ended = str(_("The session ended."))
-        why = STOP_REASONS.get(row.stop_reason)
-        events.append(SessionEvent(row.ended_at, f"{ended} {why}" if why else ended))
+        events.append(SessionEvent(row.ended_at, f"{ended} {row.stop_words}".rstrip()))
     elif read.shown:
         events.append(SessionEvent(read.shown[-1].at, str(_("The newest reading came."))))
     return sorted(events, key=lambda event: event.at)
