@@ -18,22 +18,22 @@ from django.utils.translation import gettext_lazy as _
 from apps.charging.models import Session
 from apps.core.admin import SelectWidget, TextareaWidget, TextInputWidget
 from apps.core.templatetags.parts import at_place
+from apps.installations.commands import Rule
 from apps.installations.models import Command, CommandState, Connector
 
 
 class CommandForm(forms.Form):
-    """A command without values of its own. `connectors` and `sessions` are those of the charger."""
-
-    asks_why = False
+    """A command without values of its own. `connectors` and `sessions` are those of the charger; whether it asks why
+    is the command's rule."""
 
     def __init__(
-        self, *args: Any, connectors: list[Connector], sessions: list[Session], zone: str, **kwargs: Any
+        self, *args: Any, rule: Rule, connectors: list[Connector], sessions: list[Session], zone: str, **kwargs: Any
     ) -> None:
         self.connectors, self.sessions, self.zone = connectors, sessions, zone
         super().__init__(*args, **kwargs)
         self.fields["why"] = forms.CharField(
             label=_("Why"),
-            required=self.asks_why,
+            required=rule.asks_why(a_person=True),
             max_length=300,
             help_text=_("Kept with your name, for those who read the history later."),
             widget=TextareaWidget(attrs={"rows": 2}),
@@ -61,7 +61,6 @@ class ConnectorForm(CommandForm):
 
 
 class RemoteStartForm(ConnectorForm):
-    asks_why = True
     card = forms.CharField(
         label=_("Card"),
         max_length=20,
@@ -75,7 +74,6 @@ class RemoteStartForm(ConnectorForm):
 
 
 class RemoteStopForm(CommandForm):
-    asks_why = True
     session = forms.TypedChoiceField(
         label=_("Session"),
         coerce=int,
@@ -99,7 +97,6 @@ class RemoteStopForm(CommandForm):
 
 
 class ResetForm(CommandForm):
-    asks_why = True
     type = forms.ChoiceField(
         label=_("How"),
         choices=[
@@ -115,7 +112,6 @@ class ResetForm(CommandForm):
 
 
 class UnlockForm(ConnectorForm):
-    asks_why = True
     field_order = ("connector", "why")
 
     def payload(self) -> dict[str, Any]:

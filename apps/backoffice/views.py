@@ -143,6 +143,7 @@ def station_command(request: HttpRequest, station_id: int, action: str) -> HttpR
     form = offer.form(
         request.POST if request.method == "POST" else None,
         initial={name: request.GET[name] for name in request.GET},
+        rule=RULES[action],
         connectors=installations.connectors_of(request.actor, station),
         sessions=charging.running_at(request.actor, station),
         zone=station.location.time_zone,

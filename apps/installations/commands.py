@@ -39,14 +39,20 @@ MAX_INTEGER = 2**31 - 1
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How one action is treated. `delivery` counts from creation; `effect` from the charger's yes (None: the yes is the
-    effect); `scheduled` from the answer "Scheduled"."""
+    effect); `scheduled` from the answer "Scheduled". A program that starts sessions for its drivers has no other reason
+    than that; a person has."""
 
     delivery: dt.timedelta
     effect: dt.timedelta | None = None
     scheduled: dt.timedelta | None = None
     waits: bool = False
     needs_reason: bool = False
+    needs_reason_of_people: bool = False
     is_read: bool = False
+
+    def asks_why(self, *, a_person: bool) -> bool:
+        """Whether who asks must say why."""
+        return self.needs_reason or (a_person and self.needs_reason_of_people)
 
     def effect_within(self, answer: str) -> dt.timedelta | None:
         return self.scheduled if answer == "Scheduled" and self.scheduled else self.effect
@@ -55,7 +61,7 @@ class Rule:
 _WEEK = dt.timedelta(days=7)
 
 RULES: Mapping[str, Rule] = {
-    "RemoteStartTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2)),
+    "RemoteStartTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason_of_people=True),
     "RemoteStopTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason=True),
     "Reset": Rule(AT_ONCE, effect=dt.timedelta(minutes=5), needs_reason=True),
     "UnlockConnector": Rule(AT_ONCE, needs_reason=True),

@@ -307,6 +307,12 @@ def test_the_history_tells_statuses_and_errors_in_words_and_codes_in_small_print
     assert "paused by the charger SuspendedEVSE It is too hot inside the charger. HighTemperature E17" in text
 
 
+@pytest.mark.parametrize("action", RULES)
+def test_a_page_asks_why_where_the_command_s_rule_does(ours, desk, action):
+    form = desk(ours.owner).get(page(ours, f"commands/{action}/")).context["form"]
+    assert form.fields["why"].required is RULES[action].asks_why(a_person=True)
+
+
 def test_a_new_key_needs_a_reason_that_the_history_shows(ours, desk):
     client = desk(ours.owner)
     refused = client.post(page(ours, "key/"), {"overlap_h": "24"})

@@ -97,7 +97,7 @@ def in_words(time):
 def test_the_documented_rules_are_the_rules():
     rules = {
         action: (
-            "yes" if rule.needs_reason else "no",
+            "yes" if rule.needs_reason else "of people" if rule.needs_reason_of_people else "no",
             "yes" if rule.waits else "no",
             in_words(rule.delivery),
             in_words(rule.effect) + (f" (scheduled: {in_words(rule.scheduled)})" if rule.scheduled else ""),
@@ -130,6 +130,15 @@ def test_reset_unlock_and_remote_stop_need_a_reason(ours, action):
         ask(ours, action, why="  ")
     assert "why" in refusal.value.message_dict
     assert not Command.objects.unscoped("test").exists()
+
+
+def test_a_person_says_why_a_session_is_started_a_program_does_not(ours):
+    rights = frozenset({"installations.command_chargingstation"})
+    asker = {"operator_id": ours.operator.pk, "permissions": rights, "operator_wide": True, "label": "x"}
+    with pytest.raises(ValidationError) as refusal:
+        ask(ours, "RemoteStartTransaction", why="", actor=Actor(kind=Kind.SESSION, user=ours.owner, **asker))
+    assert "why" in refusal.value.message_dict
+    assert ask(ours, "RemoteStartTransaction", why="", actor=Actor(kind=Kind.API_KEY, **asker)).why == ""
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def request_command(
         raise PermissionDenied
     check_payload(action, payload)
     rule = RULES[action]
-    if rule.needs_reason:
+    if rule.asks_why(a_person=actor.kind is Kind.SESSION):
         require_reason(why)
     if station.archived_at is not None:
         raise ValidationError({"station": _("This charger is archived.")})
