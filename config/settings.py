@@ -339,7 +339,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("favicon.svg")}],
     "STYLES": [
         lambda _request: static("voltdesk/tokens.css"),
-        lambda _request: static("backoffice/backoffice.css"),
+        lambda _request: static("voltdesk/theme.css"),
         lambda _request: static("voltdesk/backoffice.css"),
     ],
     "SHOW_VIEW_ON_SITE": False,

@@ -14,10 +14,12 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 when the database and the cache answer and chargers are taken, else 503 with the reason."""
+    """200 when the database and the cache answer and chargers are taken, else 503 with the reason. `dropped`: frames
+    that this process could not use, by kind, since it started."""
     checks = {"database": _database(), "cache": _cache(), "gateway": "ok" if gateway.is_ready() else "closed"}
     good = all(answer == "ok" for answer in checks.values())
-    return JsonResponse({"status": "ok" if good else "unavailable", **checks}, status=200 if good else 503)
+    told = {"status": "ok" if good else "unavailable", **checks, "dropped": gateway.dropped()}
+    return JsonResponse(told, status=200 if good else 503)
 
 
 def _database() -> str:

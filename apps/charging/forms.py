@@ -14,8 +14,6 @@ from apps.charging.services import Repair
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
 from apps.core.energy import KILO
 
-MAX_CANDIDATES = 50
-
 
 class RepairForm(ReasonForm):
     """Why a repair is made, and the one value that it may need: the meter at the start in kWh, or a session."""

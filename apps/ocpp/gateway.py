@@ -73,6 +73,11 @@ def is_ready() -> bool:
     return _current is None or _current.ready
 
 
+def dropped() -> dict[str, int]:
+    """How many frames this process dropped, by why, since it started (contract: RESULT nobody waits for, not JSON)."""
+    return {} if _current is None else dict(_current.counts)
+
+
 class Gateway:
     """What the sockets of one process share."""
 

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop
 from apps.accounts.services import record_audit
 from apps.core import bulk, live
 from apps.core.actor import Actor
-from apps.core.guards import require_reason
+from apps.core.guards import require, require_reason
 from apps.core.querysets import TenantQuerySet
 from apps.installations.models import Boot, ChargingStation, ConnectionInterval, Location, StationModel, StationState
 from apps.installations.services import ConnectorSpec, create_station
@@ -46,7 +46,7 @@ def ensure_operator_key(*, operator_id: int) -> OperatorKey:
 
 def rotate_operator_key(*, actor: Actor, now: dt.datetime, overlap: dt.timedelta = URL_KEY_OVERLAP) -> OperatorKey:
     """A new key for the charger URL; chargers that use an older one have `overlap` to be moved. PermissionDenied."""
-    operator_id = _require(actor, "ocpp.add_operatorkey", actor.operator_id)
+    operator_id = require(actor, "ocpp.add_operatorkey")
     with transaction.atomic():
         _shorten(OperatorKey.objects.visible_to(actor), now + overlap)
         key = OperatorKey.objects.create(operator_id=operator_id, key=keys.new_url_key())
@@ -67,7 +67,8 @@ def issue_station_key(
     Returns the key, which is not kept in clear. Raises ValidationError (no reason, a weak key, too long an overlap),
     PermissionDenied.
     """
-    _require(actor, "installations.change_chargingstation", station.operator_id, station.location.host_id)
+    if station.operator_id != require(actor, "installations.change_chargingstation", station.location.host_id):
+        raise PermissionDenied
     if not 0 <= overlap_h <= MAX_OVERLAP_H:
         raise ValidationError({"overlap_h": _("0 to 720 hours.")})
     require_reason(why)
@@ -101,7 +102,8 @@ def adopt_refusal(
 
     Raises ValidationError (it is known by now, its identity is unusable), PermissionDenied.
     """
-    _require(actor, "ocpp.adopt_handshakerefusal", refusal.operator_id)
+    if refusal.operator_id != require(actor, "ocpp.adopt_handshakerefusal"):
+        raise PermissionDenied
     with transaction.atomic():
         station, secret = register_station(
             actor=actor, location=location, identity=refusal.identity, now=now, name=name
@@ -116,15 +118,6 @@ def adopt_refusal(
             after={"address": refusal.address, "tries": refusal.count},
         )
     return station, secret
-
-
-def _require(actor: Actor, permission: str, operator_id: int | None, host_id: int | None = None) -> int:
-    """The actor's operator, if it is the row's and the actor may do this there."""
-    if operator_id is None or actor.operator_id != operator_id:
-        raise PermissionDenied
-    if not actor.can(permission, organisation_id=host_id):
-        raise PermissionDenied
-    return operator_id
 
 
 def _issue_key(

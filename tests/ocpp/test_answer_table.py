@@ -71,6 +71,19 @@ def test_five_frames_without_a_usable_id_end_the_connection(charger):
     assert closed_with(charger) == CLOSING["five frames without a usable id"]
 
 
+def test_frames_that_are_dropped_are_counted_where_operations_looks(server, charger):
+    def dropped() -> tuple[int, int]:
+        told = json.loads(server.get("/readyz")[1])["dropped"]
+        return told.get("unusable", 0), told.get("unexpected answers", 0)
+
+    unusable, unexpected = dropped()
+    charger.send_text("[]")
+    charger.send_text('[3,"nobody waits",{}]')
+    charger.send_text('[4,"nobody waits","InternalError","",{}]')
+    assert charger.call("Heartbeat")[0] == 3
+    assert dropped() == (unusable + 1, unexpected + 2)
+
+
 def test_a_binary_frame_ends_the_connection(charger):
     charger.websocket.send(HEARTBEAT.encode())
     assert closed_with(charger) == CLOSING["a binary frame"]

@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A repair as pages and the API offer it. `needs` names the one value that it takes besides the reason."""
+    """A repair as pages offer it. `needs` names the one value that it takes besides the reason."""
 
     name: str
     title: Promise | str

@@ -381,4 +381,3 @@ _READERS = {
     "MeterValues": _with(_read_meter_values, "connectorId transactionId meterValue"),
     "StopTransaction": _with(_read_stop, "idTag meterStop timestamp transactionId reason transactionData"),
 }
-HOT = frozenset(_READERS)
