@@ -87,7 +87,7 @@ def is_answerable(name: str, value: str, date_hierarchy: str | None) -> bool:
     when they are moved to UTC."""
     if name == SEARCH_VAR:
         return True
-    is_date = date_hierarchy is not None and name.startswith(date_hierarchy) and not name.endswith(_PARTS_OF_YEAR)
+    is_date = name.startswith(f"{date_hierarchy}__") and not name.endswith(_PARTS_OF_YEAR)
     if is_date and (year := _YEAR.match(value)) and not FIRST_YEAR <= int(year[0]) <= LAST_YEAR:
         return False
     return not any(part.isdecimal() and len(part) > MAX_DIGITS for part in value.split(","))
