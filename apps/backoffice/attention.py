@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -115,7 +117,7 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
 
 def _faults(rows: Iterable[installations.Fault]) -> Iterator[_Found]:
     for row in rows:
-        where = _("%(charger)s, connector %(number)s") % {"charger": row.station, "number": row.connector}
+        where = _naming(_("%(charger)s, connector %(number)s"), charger=row.station, number=row.connector)
         yield (
             row.location_id,
             row.location,
@@ -244,7 +246,7 @@ def _commands(rows: Iterable[installations.FailedCommand]) -> Iterator[_Found]:
             COMMAND,
             "SuspendedEVSE",
             row.state_label,
-            _("%(action)s at %(charger)s") % {"action": command_title(row.action), "charger": row.station},
+            _naming(_("%(action)s at %(charger)s"), action=command_title(row.action), charger=row.station),
             _(row.detail) if row.detail else "",
             row.action,
             row.at,
@@ -260,7 +262,7 @@ def _found_connectors(rows: Iterable[installations.FoundConnector]) -> Iterator[
             FOUND,
             "Unknown",
             _("to check"),
-            _("%(charger)s, connector %(number)s") % {"charger": row.station, "number": row.number},
+            _naming(_("%(charger)s, connector %(number)s"), charger=row.station, number=row.number),
             _("The charger reported this connector; the inventory lacked it. Its power and standard are guesses."),
             "",
             row.found_at,
@@ -285,6 +287,12 @@ def _mails(count: int) -> Iterator[_Found]:
             reverse("admin:notifications_mail_changelist") + "?state__exact=failed",
         )
         yield None, _("Messages"), line
+
+
+def _naming(words: str, **parts: object) -> SafeString:
+    """A sentence with its parts in it, each read in its own direction: chargers are named by strangers."""
+    isolated = {name: format_html("<bdi>{}</bdi>", part) for name, part in parts.items()}
+    return mark_safe(escape(words) % isolated)  # noqa: S308 - all of it is escaped
 
 
 def _station(station_id: int) -> str:

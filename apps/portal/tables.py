@@ -39,7 +39,7 @@ def _step(name: str, public_id: Any, text: str, whose: str) -> str:
 
 def _with_note(text: str, note: str) -> str:
     """A cell with something smaller below it. One element, so that a phone's row keeps it together."""
-    return format_html('<span>{}<br><span class="small soft">{}</span></span>', text, note) if note else text
+    return format_html('<span><bdi>{}</bdi><br><span class="small soft">{}</span></span>', text, note) if note else text
 
 
 class LocationTable(RowTable):
@@ -371,7 +371,8 @@ class SessionTable(RowTable):
         return render_to_string("portal/session_state.html", {"session": record})
 
     def render_place(self, record: PricedRow) -> str:
-        return _with_note(record.place, self.plain_station(record))
+        at = format_html("<bdi>{}</bdi> #{}", record.station, record.connector_number) if record.station else ""
+        return _with_note(record.place, at)
 
     def render_card(self, record: PricedRow) -> str:
         return self.plain_card(record)
