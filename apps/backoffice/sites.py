@@ -138,6 +138,8 @@ class BackofficeSite(Site):
         return super().get_app_list(request, app_label) if app_label else []
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # The theme asks the user before it puts the palette of `search` on a page.
+        request.user.is_staff = self.has_permission(request)  # type: ignore[union-attr]
         return {**super().each_context(request), **navigation.operator_context(request)}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
