@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -100,7 +101,7 @@ class SimulatedCharger:
         seed: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.url = f"{url.rstrip('/')}/{identity}"
+        self.url = f"{url.rstrip('/')}/{quote(identity, safe='')}"
         self.identity = identity
         self.key = key.encode() if isinstance(key, str) else key
         self.hardware = hardware or Hardware()
