@@ -37,7 +37,7 @@ class PostgresServer:
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
         self._programs = _programs("/usr/lib/postgresql/*/bin", "postgresql")
         self._folder, self._log, self._runner = folder, log, _as_postgres()
@@ -68,7 +68,7 @@ class PostgresServer:
 
 def start_redis(log: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A Redis of our own and its URL. Raises Unavailable."""
-    port = _free_port()
+    port = free_port()
     url = f"redis://127.0.0.1:{port}/{REDIS_DATABASE}"
     options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", "/tmp"]
     process = _popen([_program("redis-server", "redis-server"), *options], log)
@@ -216,7 +216,8 @@ def _wait(name: str, ready: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of this machine's own that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -10,6 +10,8 @@ import contextlib
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,14 +27,16 @@ from django.db import connection
 from django.test.utils import override_settings, setup_databases
 from playwright.sync_api import Page, ViewportSize
 
-from tests.e2e.desk import Desk, Street
+from tests.e2e.desk import Desk, Street, sign_in, what_is_refused
 from tests.factories.cast import make_tenant
 from tests.ocpp import live
+from tests.services import free_port
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 START_S = 20
-PICTURES = Path(__file__).resolve().parent.parent.parent / "var" / "test-results" / "pages"
+ROOT = Path(__file__).resolve().parent.parent.parent
+PICTURES = ROOT / "var" / "test-results" / "pages"
 WIDTHS: dict[str, ViewportSize] = {
     "phone": {"width": 390, "height": 844},
     "desktop": {"width": 1440, "height": 900},
@@ -128,6 +132,21 @@ def looks(page: Page) -> Callable[[], Iterator[str]]:
     return each
 
 
+@pytest.fixture
+def refused(page: Page) -> list[str]:
+    """What the browser's console says that is no debugging text: a broken policy, a failing script."""
+    return what_is_refused(page)
+
+
+@pytest.fixture
+def desk(served: Desk, page: Page, refused: list[str]) -> Iterator[Desk]:
+    """Signed in at the back office; fails where the browser's console says anything but debugging text."""
+    page.set_viewport_size(WIDTHS["desktop"])
+    sign_in(page, served.url("/"), served.tenant.owner)
+    yield served
+    assert refused == []
+
+
 @pytest.fixture(scope="module")
 def served(
     request: pytest.FixtureRequest,
@@ -142,10 +161,32 @@ def served(
     with django_db_blocker.unblock(), live.database_copy() as name, live.working_on(name):
         tenant = make_tenant("Amber")
         live.add_url_key(tenant)
-        with shared_files(tmp_path_factory.mktemp("media")), live.running("daphne", name) as server:
+        with shared_files(tmp_path_factory.mktemp("media")), serving(name) as port:
             street = Street()
-            yield Desk(tenant, server.port, street)
+            yield Desk(tenant, port, street)
             street.end()
+
+
+@contextlib.contextmanager
+def serving(database: str) -> Iterator[int]:
+    """`manage.py serve` on a database, which tells chargers where it can be reached from here; gives its port."""
+    port = free_port()
+    told = {"CHARGER_HOST": "127.0.0.1", "PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "manage.py", "serve"], cwd=ROOT, env=live.environment(database) | told)
+    server = live.Server("daphne", port, process)
+    try:
+        live.wait_for(lambda: answers(server))
+        yield port
+    finally:
+        server.stop()
+
+
+def answers(server: live.Server) -> bool:
+    assert server.process.poll() is None, "the server ended by itself"
+    try:
+        return server.get("/readyz")[0] == 200
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

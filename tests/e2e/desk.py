@@ -54,8 +54,8 @@ class Desk:
         """On the fleet's own brand."""
         return f"http://{self.tenant.fleet_brand.host}:{self.port}{path}"
 
-    def charger(self, identity: str, key: str) -> SimulatedCharger:
-        return SimulatedCharger(f"ws://127.0.0.1:{self.port}/ocpp/{live.URL_KEY}", identity, key)
+    def charger(self, identity: str, key: str, **options: Any) -> SimulatedCharger:
+        return SimulatedCharger(f"ws://127.0.0.1:{self.port}/ocpp/{live.URL_KEY}", identity, key, **options)
 
     def known_charger(self, identity: str) -> SimulatedCharger:
         live.add_station(self.tenant, identity=identity)
@@ -67,3 +67,11 @@ def sign_in(page: Page, url: str, user: User) -> None:
     page.get_by_role("textbox", name="E-mail").fill(user.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+
+
+def what_is_refused(page: Page) -> list[str]:
+    """What its console will say that is no debugging text."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.services import free_port  # noqa: E402 - a script finds its neighbours only now
+
 PICTURES = ROOT / "docs" / "pictures"
 VIEWPORT = ViewportSize(width=1440, height=900)
 START_S, END_S = 60, 20
@@ -32,7 +35,7 @@ PAGES = {
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="voltdesk-") as folder:
-        port = _free_port()
+        port = free_port()
         foreign = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "HOST"}
         env = {name: value for name, value in os.environ.items() if name not in foreign}
         env |= {"VAR_DIR": folder, "PORT": str(port)}
@@ -52,11 +55,6 @@ def main() -> None:
 
 def _manage(env: dict[str, str], *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "manage.py", *command], cwd=ROOT, env=env)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(running: subprocess.Popen[bytes], port: int) -> None:

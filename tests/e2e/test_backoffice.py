@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
@@ -11,23 +9,10 @@ from websockets.exceptions import InvalidStatus
 
 from apps.charging.models import ReviewItem, Session
 from apps.installations.models import Command
-from tests.e2e.desk import Desk, sign_in
 from tests.ocpp import live
 
 # A hint comes within a second; a page that lost it polls every ten.
 LIVE_MS = 15_000
-
-
-@pytest.fixture
-def desk(served: Desk, page: Page) -> Iterator[Desk]:
-    """Signed in; fails where the browser's console says anything but debugging text."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.set_viewport_size({"width": 1440, "height": 900})
-    sign_in(page, served.url("/"), served.tenant.owner)
-    yield served
-    assert said == []
 
 
 def stays(page: Page) -> None:
@@ -53,7 +38,7 @@ def test_a_stranger_is_adopted_connects_charges_and_is_reset(desk, page, axe_cle
     page.get_by_label("Location").select_option(label=desk.tenant.location.name)
     page.get_by_role("button", name="Adopt it").click()
     expect(page.locator("#set-identity")).to_have_text("STRAY-1")
-    expect(page.locator("#set-url")).to_have_text(f"ws://admin.localhost:8000/ocpp/{live.URL_KEY}/STRAY-1")
+    expect(page.locator("#set-url")).to_have_text(f"ws://127.0.0.1:{desk.port}/ocpp/{live.URL_KEY}/STRAY-1")
     expect(page.get_by_text("Waiting for the charger")).to_be_visible()
     axe_clean(page)
     stays(page)

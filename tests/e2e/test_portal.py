@@ -34,15 +34,6 @@ def tenant(site) -> Tenant:
     return tenant
 
 
-@pytest.fixture
-def refused(page) -> list[str]:
-    """What the browser's console says that is no debugging text: a broken policy, a failing script."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return said
-
-
 def sign_in(site, page, path="/"):
     page.goto(site.url(HOST, path))
     page.get_by_label("E-mail").fill("manager@amber.example")

@@ -17,7 +17,7 @@ from apps.cards.models import Token, TokenState
 from apps.charging.models import HoldReason, SessionState, SettlementState
 from apps.installations.models import ConnectorState, StationState
 from tests.e2e.conftest import Site
-from tests.e2e.test_portal import HOST, LONG, assert_fits, refused, sign_in
+from tests.e2e.test_portal import HOST, LONG, assert_fits, sign_in
 from tests.factories.cards import TokenFactory
 from tests.factories.cast import Tenant, make_tenant
 from tests.factories.charging import make_session
@@ -26,7 +26,6 @@ from tests.ocpp import live
 from tests.portal.test_session_page import START, read
 from tests.reports.worlds import at, bill, cancel, credit, ended_session, price, settle
 
-__all__ = ["refused"]
 # The same pages about something else: that they fit is tested with the others (`test_portal_money_phones`).
 VARIANTS = {"lost", "by-driver", "by-charger", "of-card"}
 
