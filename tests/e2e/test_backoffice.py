@@ -9,6 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from apps.charging.models import ReviewItem, Session
 from apps.installations.models import Command
+from apps.ocpp.simulator import SimulatedCharger
 from tests.ocpp import live
 
 # A hint comes within a second; a page that lost it polls every ten.
@@ -72,6 +73,45 @@ def test_a_stranger_is_adopted_connects_charges_and_is_reset(desk, page, axe_cle
     expect(page.locator("#commands")).to_contain_text("It does not answer at the door")
     assert Command.objects.unscoped("test").get(action="Reset").why == "It does not answer at the door"
     shot(page)
+    desk.street.do(charger.close())
+
+
+def copied(page: Page, what: str) -> str:
+    """What the clipboard holds after a press of the button beside it."""
+    button = page.get_by_role("button", name=f"Copy {what}", exact=True)
+    button.click()
+    expect(page.get_by_role("button", name="Copied").last).to_be_visible()
+    text: str = page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+def test_a_charger_is_added_by_its_page_and_connects_with_what_was_copied(desk, page, axe_clean, shot):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(desk.url("/installations/chargingstation/"))
+    page.get_by_title("Add charger").click()
+    page.get_by_label("Location").select_option(label=desk.tenant.location.name)
+    page.get_by_label("Identity").fill("NEW@Gate*7")
+    page.get_by_label("Name", exact=True).fill("Gate 7")
+    axe_clean(page)
+    page.get_by_role("button", name="Add the charger").click()
+    way = page.locator("#coming").get_by_role("listitem")
+    expect(way).to_contain_text(["Waiting for the charger", "not yet", "not yet"])
+    url, identity, key = (copied(page, what) for what in ("URL", "identity", "key"))
+    shot(page, "waiting")
+
+    stays(page)
+    charger = SimulatedCharger(url.rpartition("/")[0], identity, key)
+    assert charger.url == url
+    desk.street.do(charger.connect())
+    expect(way.nth(1)).to_contain_text("Connected", timeout=LIVE_MS)
+    expect(way.nth(1)).not_to_contain_text("not yet", timeout=LIVE_MS)
+    expect(way).to_contain_text(["It found us", "Connected", "not yet"])
+    desk.street.do(charger.boot())
+    expect(way.nth(2)).to_contain_text("#1 Available", timeout=LIVE_MS)
+    expect(page.get_by_role("link", name="To the charger")).to_be_visible()
+    assert stayed(page)
+    axe_clean(page)
+    shot(page, "connected")
     desk.street.do(charger.close())
 
 

@@ -97,18 +97,6 @@ def test_every_page_fits_small_phones_and_tablets(site, tenant, page, width):
         assert_fits(page, path)
 
 
-def test_the_first_page_goes_live_by_a_hint(site, tenant, page, refused):
-    with page.expect_websocket(lambda socket: "/live/?token=" in socket.url):
-        sign_in(site, page)
-    running = page.get_by_label("Charging now")
-    expect(running).to_contain_text("5.00 kWh")
-    page.wait_for_timeout(500)
-    SessionLive.everything.update(energy_wh=7_770)
-    live.touch_committed({f"operator.{tenant.operator.pk}"})
-    expect(running).to_contain_text("7.77 kWh", timeout=4_000)
-    assert refused == []
-
-
 def test_a_paused_page_keeps_still(site, tenant, page):
     sign_in(site, page)
     page.get_by_role("button", name="Pause").click()
