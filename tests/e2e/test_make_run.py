@@ -1,9 +1,12 @@
-"""`make run`: the second start is fast and finds everything; Ctrl-C, SIGTERM and even SIGKILL leave nothing behind."""
+"""`make run`: the second start is fast and finds everything; what it prints works; Ctrl-C, SIGTERM and even SIGKILL
+leave nothing behind."""
 
 from __future__ import annotations
 
-import http.client
+import asyncio
+import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -11,9 +14,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
+
+from apps.ocpp.simulator import SimulatedCharger
+from config.embedded import load_secrets
+from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_START_S, SECOND_START_S, END_S = 180, 5, 5
@@ -24,8 +34,8 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.log = folder / "output.log"
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -33,18 +43,20 @@ class Installation:
         self.begin()
         return self.reach(self.answers)
 
-    def begin(self) -> None:
+    def begin(self, *command: str, **wanted: str) -> None:
         self.folder.mkdir(exist_ok=True)
         foreign = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "HOST"}
         env = {name: value for name, value in os.environ.items() if name not in foreign}
         self.began = time.monotonic()
-        with (self.folder / "output.log").open("ab") as output:
+        self.said_before = len(self.log.read_text()) if self.log.exists() else 0
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "config.supervisor"],
+                command or (sys.executable, "-m", "config.supervisor"),
                 cwd=ROOT,
-                env=env | {"VAR_DIR": str(self.folder / "var"), "PORT": str(self.port)},
+                env=env | {"VAR_DIR": str(self.folder / "var"), "PORT": str(self.port)} | wanted,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
 
     def reach(self, reached: Callable[[], bool]) -> float:
@@ -54,12 +66,13 @@ class Installation:
             time.sleep(0.05)
         return time.monotonic() - self.began
 
-    def end(self, number: signal.Signals, *, processes: int = 4) -> tuple[int, float]:
-        """Exit code, and seconds until it and all that it started are gone."""
+    def end(self, number: signal.Signals, *, processes: int = 4, foreground: bool = False) -> tuple[int, float]:
+        """Exit code, and seconds until it and all that it started are gone. `foreground`: as a terminal's Ctrl-C, which
+        reaches make as well as what it runs."""
         family = [self.process.pid, *self.descendants()]
         assert len(family) >= processes
         began = time.monotonic()
-        self.process.send_signal(number)
+        (os.killpg if foreground else os.kill)(self.process.pid, number)
         code = self.process.wait(timeout=30)
         while any(Path(f"/proc/{pid}").exists() for pid in family):
             assert time.monotonic() - began < 30, self.output()
@@ -74,21 +87,48 @@ class Installation:
         return found[1:]
 
     def output(self) -> str:
-        return (self.folder / "output.log").read_text()
+        """Of its last start."""
+        return self.log.read_text()[self.said_before :]
+
+    def printed(self) -> dict[str, list[str]]:
+        """What the last start said: label → its lines. A line without a label belongs to the one above."""
+        found: dict[str, list[str]] = {}
+        label = ""
+        for line in self.output().rpartition("Voltdesk is ready")[2].splitlines()[1:]:
+            if line.startswith("  "):
+                label = line[2:17].strip() or label
+                found.setdefault(label, []).append(line[18:])
+        return found
 
     def tables_made_at(self) -> list[tuple[str, str]]:
         with sqlite3.connect(self.folder / "var" / "voltdesk.sqlite3") as database:
             return database.execute("SELECT name, applied FROM django_migrations ORDER BY id").fetchall()
 
     def answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
+            return Visitor(self, "127.0.0.1").get("/healthz") is not None
         except OSError:
             return False
-        finally:
-            connection.close()
+
+
+class Visitor:
+    """A browser without a screen at one host of an installation."""
+
+    def __init__(self, installation: Installation, host: str, **headers: str) -> None:
+        self.url = f"http://127.0.0.1:{installation.port}"  # `*.localhost` resolves in browsers alone
+        self.headers = {"Host": f"{host}:{installation.port}", **headers}
+        self.cookies = CookieJar()
+        self.opener = build_opener(HTTPCookieProcessor(self.cookies))
+
+    def get(self, path: str, data: bytes | None = None) -> str:
+        with self.opener.open(Request(self.url + path, data, self.headers), timeout=10) as answer:
+            return answer.read().decode()
+
+    def sign_in(self, email: str, password: str) -> str:
+        """The page that comes then."""
+        token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', self.get("/accounts/login/"))[1]
+        fields = {"login": email, "password": password, "csrfmiddlewaretoken": token}
+        return self.get("/accounts/login/", urlencode(fields).encode())
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +169,39 @@ def test_a_second_start_is_fast_and_keeps_the_data(installation):
     assert installation.tables_made_at() == before
 
 
-def test_it_says_where_to_click(installation):
-    installation.start()
-    installation.reach(lambda: f"http://admin.localhost:{installation.port}/" in installation.output())
-    assert str(installation.folder / "var" / "mails") in installation.output()  # not over where to click
-    installation.end(signal.SIGINT)
+def test_what_make_run_prints_works(installation, tmp_path):
+    """Opened to the network, which is where a real charger comes from."""
+    # The suite's own environment is the one that it would install.
+    installation.begin("make", "--assume-old=.venv/.runtime", "run", HOST="0.0.0.0")
+    installation.reach(lambda: "its key" in installation.printed())
+    printed = installation.printed()
+    assert printed["Back office"] == [f"http://admin.localhost:{installation.port}/"]
+    assert printed["E-mails"] == [str(installation.folder / "var" / "mails")]  # not over where to click
+
+    [password] = printed["Password"]
+    assert password != load_secrets(tmp_path / "secrets.json")["DEMO_PASSWORD"]
+    owner, manager, rival = (line.split()[0] for line in printed["Sign in as"])
+    for email, host, sees in (
+        (owner, "admin.localhost", "Chargers by state"),
+        (manager, "bluefleet.localhost", "Charging now"),
+        (rival, "admin.localhost", "Chargers by state"),
+    ):
+        assert sees in Visitor(installation, host).sign_in(email, password), email
+
+    [key] = printed["API key"]
+    stations = Visitor(installation, "admin.localhost", Authorization=f"Bearer {key}").get("/api/v1/stations/")
+    assert json.loads(stations)["results"]
+
+    [url], [secret] = printed["Your charger"], printed["its key"]
+    assert urlsplit(url).netloc == urlsplit(printed["Chargers"][0]).netloc
+    base, _, identity = url.rpartition("/")
+
+    async def connect() -> str:
+        async with SimulatedCharger(base, identity, secret) as charger:
+            return str((await charger.boot())["status"])
+
+    assert asyncio.run(connect()) == "Accepted"
+    assert installation.end(signal.SIGINT, processes=5, foreground=True)[1] < END_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
