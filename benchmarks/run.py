@@ -3,7 +3,8 @@
     benchmarks/run.py [messages] [open] [sqlite] [storm] [authorize] [rating] [billing] [pages]
 
 BENCH=quick shortens every window and does one round. The server is pinned to one core, the generator to another,
-PostgreSQL is not. Everything runs as shipped: no setting is made for it.
+PostgreSQL is not. Everything runs as shipped, on PostgreSQL as in production, on SQLite as by `make run`: no setting is
+made for it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import psycopg  # noqa: E402 - a script finds its neighbours only now
 
 from benchmarks.fleet import STATION_KEY, URL_KEY  # noqa: E402
 from benchmarks.generator import Result  # noqa: E402
-from tests.services import Services  # noqa: E402
+from tests.run import PRODUCTION  # noqa: E402
+from tests.services import Services, free_port  # noqa: E402
 
 QUICK = os.environ.get("BENCH") == "quick"
 WARM_UP_S, WINDOW_S, ROUNDS = (2.0, 6.0, 1) if QUICK else (10.0, 60.0, 3)
@@ -38,6 +40,7 @@ STATIONS = 500
 STORM = 1000 if QUICK else 5000
 BULK_SHARE = 0.8
 DATABASE = "bench_voltdesk"
+REDIS_DATABASE = 12  # beside those of the tests
 PYTHON = sys.executable
 BIN = Path(PYTHON).parent
 READY_S = 60.0
@@ -45,7 +48,7 @@ READY_S = 60.0
 
 @dataclass(frozen=True)
 class Design:
-    """A server to measure. `command` gets the port by {port}."""
+    """A server to measure. `command` gets the port by {port} and Node by {node}."""
 
     name: str
     command: tuple[str, ...]
@@ -63,7 +66,7 @@ class Bench:
         self.server_url = services.get("postgres")["DATABASE_URL"]
 
     def url(self, database: str) -> str:
-        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{database}"))
+        return at_path(self.server_url, database)
 
     def administer(self, *statements: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -93,7 +96,8 @@ class Bench:
         with self.database(design) as env:
             design.prepare(self, str(stations), env)
             port = free_port()
-            command = ["taskset", "-c", "0", *(part.format(port=port) for part in design.command)]
+            words = (part.format(port=port, node=env.get("NODE")) for part in design.command)
+            command = ["taskset", "-c", "0", *words]
             log = (self.folder / "server.log").open("ab")
             process = subprocess.Popen(command, cwd=ROOT, env=env | {"PORT": str(port)}, stdout=log, stderr=log)
             try:
@@ -128,6 +132,9 @@ class Bench:
 
 
 def prepare_ours(bench: Bench, stations: str, env: dict[str, str]) -> None:
+    if env["DATABASE_URL"].startswith("postgres"):
+        redis_url = at_path(bench.services.get("redis")["REDIS_URL"], str(REDIS_DATABASE))
+        env.update(PRODUCTION | {"DATABASE_URL": env["DATABASE_URL"], "REDIS_URL": redis_url})
     run([PYTHON, "manage.py", "migrate", "-v0"], env)
     run([PYTHON, "-m", "benchmarks.fleet", stations], env)
     if env["DATABASE_URL"].startswith("postgres"):
@@ -141,7 +148,8 @@ def prepare_naive(bench: Bench, stations: str, env: dict[str, str]) -> None:
 
 
 def prepare_rpc(bench: Bench, stations: str, env: dict[str, str]) -> None:
-    """Install the pinned packages once, beside nothing of ours."""
+    """Install the pinned packages once, beside nothing of ours. Node is the machine's, or the wheel's beside Python."""
+    env |= bench.services.get("node")
     target = bench.folder / "rpc"
     if not target.exists():
         shutil.copytree(ROOT / "benchmarks" / "rpc", target, ignore=shutil.ignore_patterns("node_modules"))
@@ -159,7 +167,7 @@ NAIVE = Design(
     (str(BIN / "daphne"), "-v", "0", "-p", "{port}", "benchmarks.naive.asgi:application"),
     prepare_naive,
 )
-RPC = Design("Node ocpp-rpc strict", ("node", str(ROOT / "benchmarks/rpc/server.js")), prepare_rpc)
+RPC = Design("Node ocpp-rpc strict", ("{node}", str(ROOT / "benchmarks/rpc/server.js")), prepare_rpc)
 SQLITE = Design("ours on uvicorn, SQLite", UVICORN.command, prepare_ours, OURS, sqlite=True)
 
 
@@ -305,10 +313,9 @@ def run(command: list[str], env: Mapping[str, str]) -> None:
     subprocess.run(command, cwd=ROOT, env=dict(env), check=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def at_path(url: str, name: str) -> str:
+    """Another database of the server that `url` leads to."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 def wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
