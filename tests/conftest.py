@@ -8,11 +8,12 @@ import hypothesis
 import pytest
 from django.core.cache import cache
 from django.db import connection, transaction
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from django.utils import translation
 
 from apps.core.actor import Actor
 from tests.factories.cast import CANARY, Tenant, make_tenant
+from tests.factories.clients import desk_of
 
 # --hypothesis-profile=long, for make soak
 hypothesis.settings.register_profile("long", max_examples=5000, deadline=None)
@@ -109,6 +110,12 @@ def standing_rows(django_db_setup: None, django_db_blocker) -> Iterator[Callable
 def ours(db) -> Tenant:
     """Operator A and its fleet."""
     return make_tenant("Amber")
+
+
+@pytest.fixture
+def desk(ours: Tenant) -> Client:
+    """Its owner at the back office."""
+    return desk_of(ours.owner)
 
 
 @pytest.fixture

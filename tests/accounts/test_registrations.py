@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
@@ -11,14 +10,15 @@ from django.urls import reverse
 from apps.accounts.permissions import Role
 from tests.factories.accounts import MembershipFactory, UserFactory
 from tests.factories.billing import make_seller
+from tests.factories.clients import desk_of
 
 
 def page_of(tenant) -> tuple[Client, str]:
     user = UserFactory()
     MembershipFactory(operator=tenant.operator, user=user, role=Role.FINANCE)
-    desk = Client(headers={"host": settings.ADMIN_HOST})
-    desk.force_login(user)
-    return desk, reverse("admin:accounts_seller_change", args=[tenant.location.seller_id], urlconf="config.urls_admin")
+    return desk_of(user), reverse(
+        "admin:accounts_seller_change", args=[tenant.location.seller_id], urlconf="config.urls_admin"
+    )
 
 
 def posted(page, **changes) -> dict:

@@ -15,10 +15,11 @@ from django.test import Client
 from apps.accounts.models import AuditEntry
 from apps.accounts.services import create_api_key
 from apps.api.views import SessionViewSet
-from apps.charging.models import Reading, ReviewItem, Session, SessionLive
+from apps.charging.models import Reading, ReviewItem, Session
 from apps.core.actor import Actor
 from apps.installations.models import ChargingStation, Command
 from apps.ocpp.models import HandshakeRefusal
+from tests.factories import charging
 from tests.factories.cards import TokenFactory
 from tests.factories.charging import SessionFactory
 from tests.factories.installations import StationFactory
@@ -79,28 +80,11 @@ def session(ours):
 
 
 def make_session(tenant, **fields):
-    session = Session.objects.create(
-        operator=tenant.operator,
-        station=tenant.station,
-        connector=tenant.connector,
-        connector_number=1,
-        location=tenant.location,
-        host=tenant.fleet,
-        token=tenant.token,
-        organisation=tenant.fleet,
-        uid=tenant.token.uid,
-        transaction_id=fields.pop("transaction_id", 4711),
-        start_key=fields.pop("start_key", "k1"),
-        state="ended",
-        started_at=NOW,
-        start_received_at=NOW,
-        meter_start_wh=1000,
-        ended_at=NOW + dt.timedelta(hours=1),
-        meter_stop_wh=12_345,
-        stop_reason="Local",
-        **fields,
-    )
-    SessionLive.objects.create(session=session, operator=tenant.operator, register_wh=12_345, energy_wh=11_345)
+    """One that ended, with three readings."""
+    ended = {"state": "ended", "started_at": NOW, "ended_at": NOW + dt.timedelta(hours=1), "stop_reason": "Local"}
+    ids = {"transaction_id": 4711, "start_key": "k1", "connector": tenant.connector}
+    figures = {"meter_stop_wh": 12_345, "live__register_wh": 12_345, "live__energy_wh": 11_345}
+    session = charging.make_session(tenant, **ended | ids | figures | fields)
     for minute in range(3):
         Reading.objects.create(
             at=NOW + dt.timedelta(minutes=minute),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.internal.flows.login import record_authentication
-from django.conf import settings
 from django.test import Client, RequestFactory
 
 from apps.accounts.models import User
+from tests.factories.clients import desk_of
 
 Desk = Callable[..., Client]
 
@@ -19,9 +19,7 @@ def desk() -> Desk:
     """A browser at the back office, signed in as the user; `second_factor` as if a code had been asked for."""
 
     def sign_in(user: User | None = None, *, second_factor: bool = False) -> Client:
-        client = Client(headers={"host": settings.ADMIN_HOST})
-        if user is not None:
-            client.force_login(user)
+        client = desk_of(user)
         if user is not None and second_factor:
             request = RequestFactory().get("/")
             request.user, request.session = user, client.session

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
@@ -20,21 +19,11 @@ from apps.contracts.models import Contract
 from apps.installations.services import change_imported
 from tests.factories.accounts import MembershipFactory, OrganisationFactory, UserFactory
 from tests.factories.cards import TokenFactory
+from tests.factories.clients import desk_of
 from tests.factories.contracts import bind_card, create_contract, make_contract
 from tests.factories.forms import filled_in
 
 pytestmark = pytest.mark.django_db
-
-
-def desk_of(user) -> Client:
-    client = Client(headers={"host": settings.ADMIN_HOST})
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def desk(ours) -> Client:
-    return desk_of(ours.owner)
 
 
 @pytest.fixture

@@ -8,10 +8,8 @@ from decimal import Decimal
 
 import pytest
 from django.apps import apps as django_apps
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, transaction
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -28,6 +26,7 @@ from apps.installations.models import UnknownCardPolicy
 from apps.tariffs.models import TariffVersion, VatRate
 from tests.charging.stored import Stored
 from tests.factories.accounts import MembershipFactory, OrganisationFactory, SellerFactory, UserFactory
+from tests.factories.clients import desk_of
 from tests.factories.contracts import bind_card, create_contract, make_contract, published_version
 from tests.factories.tasks import run_tasks
 from tests.tariffs.worlds import element
@@ -378,12 +377,6 @@ class TestOneThatIsWrongItself:
         [cdr] = cdrs(charger)
         return cdr
 
-    @pytest.fixture
-    def desk(self, ours) -> Client:
-        client = Client(headers={"host": settings.ADMIN_HOST})
-        client.force_login(ours.owner)
-        return client
-
     def url(self, cdr: Cdr) -> str:
         return reverse("admin:charging_cdr_correct", args=[cdr.pk])
 
@@ -423,8 +416,7 @@ class TestOneThatIsWrongItself:
     def test_it_needs_the_right(self, ours, charger, wrong):
         support = UserFactory()
         MembershipFactory(operator=ours.operator, user=support, role=Role.SUPPORT)
-        client = Client(headers={"host": settings.ADMIN_HOST})
-        client.force_login(support)
+        client = desk_of(support)
         assert client.post(self.url(wrong), {"why": "please"}).status_code == 403
         page = client.get(reverse("backoffice:session", args=[wrong.session_id])).content.decode()
         assert self.url(wrong) not in page

@@ -6,7 +6,6 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
-from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
@@ -17,20 +16,10 @@ from apps.accounts.selectors import operator_today
 from apps.contracts import services
 from apps.contracts.models import BillingAccount, Contract, Party
 from tests.factories.accounts import MembershipFactory, OrganisationFactory, UserFactory
+from tests.factories.clients import desk_of
 from tests.factories.contracts import bind_card, create_contract, make_contract, published_version
 
 pytestmark = pytest.mark.django_db
-
-
-def desk_of(user) -> Client:
-    client = Client(headers={"host": settings.ADMIN_HOST})
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def desk(ours) -> Client:
-    return desk_of(ours.owner)
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 
 def run_tasks(limit: int = 50) -> int:
-    """Run what waits, and what that enqueues in turn; returns how many tasks ran."""
+    """Run what waits, and what that enqueues in turn; returns how many tasks ran. One that raises stays in the queue."""
     ran = 0
     while (waiting := OrmQ.objects.order_by("pk").first()) is not None and ran < limit:
         task = SignedPackage.loads(waiting.payload)
+        do = import_string(task["func"]) if isinstance(task["func"], str) else task["func"]
+        do(*task["args"], **task["kwargs"])
         waiting.delete()
-        task["func"](*task["args"], **task["kwargs"])
         ran += 1
     return ran

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
-from django.test import Client
 from django.utils import timezone
 
 from apps.core.models import TenantModel
@@ -24,13 +23,6 @@ SIMPLE_FILTERS = sorted(
     ),
     key=lambda pair: (pair[0], pair[1].__name__),
 )
-
-
-@pytest.fixture
-def desk(ours) -> Client:
-    client = Client(headers={"host": "admin.localhost"})
-    client.force_login(ours.owner)
-    return client
 
 
 def shown(desk, query: str) -> set[str]:

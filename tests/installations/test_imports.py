@@ -11,8 +11,6 @@ import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from django_q.models import OrmQ
-from django_q.signing import SignedPackage
 
 from apps.accounts.models import AuditEntry
 from apps.accounts.permissions import Role, of_role
@@ -24,10 +22,10 @@ from apps.installations.hours import from_text
 from apps.installations.imports import KINDS, UnusableFile, judge_rows, read_file
 from apps.installations.models import EVSE, ChargingStation, Connector, DataImport, Location, StationModel, StationState
 from apps.installations.services import ConnectorSpec
-from apps.installations.tasks import run_import
 from tests.factories.accounts import MembershipFactory, OperatorFactory, OrganisationFactory, SellerFactory, UserFactory
 from tests.factories.cards import TokenFactory
 from tests.factories.installations import LocationFactory
+from tests.factories.tasks import run_tasks
 
 pytestmark = pytest.mark.django_db
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -45,13 +43,6 @@ def owner(ours) -> Actor:
     )
 
 
-@pytest.fixture
-def desk(ours) -> Client:
-    client = Client(headers={"host": "admin.localhost"})
-    client.force_login(ours.owner)
-    return client
-
-
 def preview(actor: Actor, kind: str, text: str) -> DataImport:
     return services.preview_import(actor=actor, kind=kind, file_name="file.csv", content=text.encode())
 
@@ -60,25 +51,6 @@ def carry_out(actor: Actor, found: DataImport) -> DataImport:
     services.start_import(actor=actor, data_import=found)
     run_tasks()
     return DataImport.objects.visible_to(actor).get(pk=found.pk)
-
-
-def run_tasks() -> None:
-    for _ in range(20):
-        if not run_task():
-            return
-    raise AssertionError("tasks make tasks without end")
-
-
-def run_task() -> bool:
-    """The task that waits longest, as the cluster does it: it is gone from the queue once it succeeded."""
-    row = OrmQ.objects.order_by("pk").first()
-    if row is None:
-        return False
-    task = SignedPackage.loads(row.payload)
-    if task["func"] == "apps.installations.tasks.run_import":
-        run_import(*task["args"])
-    row.delete()
-    return True
 
 
 def told(found: DataImport) -> tuple[int, int, int, int]:
@@ -170,7 +142,7 @@ class TestManyRows:
         monkeypatch.setattr("apps.installations.services.imports.WORK_S", 0)
         services.start_import(actor=owner, data_import=found)
         shown = []
-        while run_task():
+        while run_tasks(limit=1):
             shown.append(desk.get(f"/imports/{found.pk}/").content.decode())
         # The refused row counts as done from the start.
         said = ["51 of 120 rows are done.", "101 of 120 rows are done.", "Done."]
@@ -191,7 +163,7 @@ class TestManyRows:
         monkeypatch.setitem(KINDS, "cards", replace(KINDS["cards"], write=breaks))
         services.start_import(actor=owner, data_import=found)
         with pytest.raises(ConnectionError):
-            run_task()
+            run_tasks(limit=1)
         stopped = DataImport.objects.visible_to(owner).get(pk=found.pk)
         assert (stopped.state, stopped.position, len(self.labels(owner))) == ("running", 51, 69)
         run_tasks()

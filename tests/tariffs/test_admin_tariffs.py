@@ -8,7 +8,6 @@ from decimal import Decimal
 from html import unescape
 
 import pytest
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
@@ -27,6 +26,7 @@ from apps.tariffs.models import Tariff, TariffVersion
 from apps.tariffs.rating import RatingError
 from apps.tariffs.views import fault_of
 from tests.factories.accounts import MembershipFactory, UserFactory
+from tests.factories.clients import desk_of
 from tests.factories.contracts import make_contract, published_version
 from tests.factories.forms import filled_in
 from tests.tariffs.worlds import element, price
@@ -35,17 +35,6 @@ pytestmark = pytest.mark.django_db
 
 
 EXAMPLE = {"start": "2026-11-23T10:00", "energy_kwh": "30", "charging_min": "90", "parking_min": "10080"}
-
-
-def desk_of(user) -> Client:
-    client = Client(headers={"host": settings.ADMIN_HOST})
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def desk(ours) -> Client:
-    return desk_of(ours.owner)
 
 
 @pytest.fixture
