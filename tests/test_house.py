@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OUR_APPS = [config.label for config in apps.get_app_configs() if config.name.startswith("apps.")]
 TENANT_MODELS = [model for model in apps.get_models() if issubclass(model, TenantModel)]
 MAX_LINES = 500
+# The design's same file names, and what Django names.
+HOUSE_NAMES = {
+    *("models", "querysets", "services", "selectors", "events", "admin", "forms", "tables", "filters", "views", "urls"),
+    *("tasks", "checks", "apps", "management", "migrations", "templatetags", "__init__"),
+}
 FORBIDDEN_NAMES = {"utils", "helpers", "managers", "signals", "constants"}
 
 
@@ -56,6 +62,34 @@ def test_no_module_is_longer_than_a_reader_can_hold():
 
 def test_no_module_has_a_name_that_says_nothing():
     assert [str(path) for path in tracked("*.py") if path.stem in FORBIDDEN_NAMES] == []
+
+
+def parts_of(label: str) -> set[str]:
+    """The modules and packages of an app, without what is inside of packages."""
+    return {
+        path.relative_to(ROOT / "apps" / label).parts[0].removesuffix(".py") for path in tracked(f"apps/{label}/*.py")
+    }
+
+
+@pytest.mark.parametrize("label", OUR_APPS)
+def test_a_module_of_another_name_is_explained_where_its_app_is(label):
+    told = re.findall(r"`(\w+)`", import_module(f"apps.{label}").__doc__)
+    assert sorted(parts_of(label) - HOUSE_NAMES - set(told)) == []
+
+
+def test_the_core_holds_what_three_apps_use():
+    """Or the project itself: in its settings and its routing."""
+    everywhere = {path: path.read_text() for path in tracked("apps/*.py", "config/*.py")}
+    users = {
+        name: {
+            path.relative_to(ROOT).parts[1] if path.is_relative_to(ROOT / "apps") else "config"
+            for path, text in everywhere.items()
+            if re.search(rf"\bapps\.core\.{name}\b|from apps\.core import (?:\w+, )*{name}\b", text)
+        }
+        - {"core"}
+        for name in parts_of("core") - HOUSE_NAMES
+    }
+    assert {name: by for name, by in users.items() if len(by) < 3 and "config" not in by} == {}
 
 
 def test_reads_go_through_a_scope():

@@ -26,10 +26,10 @@ from apps.accounts.querysets import (
     RegistrationQuerySet,
     SellerQuerySet,
 )
+from apps.accounts.vat_ids import validate_vat_id
 from apps.core.actor import Actor
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel
 from apps.core.querysets import TenantQuerySet
-from apps.core.vat_ids import validate_vat_id
 from apps.core.zones import validate_time_zone
 
 LANGUAGES = [("en", _("English")), ("de", _("German"))]

@@ -9,10 +9,10 @@ from django import forms
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from apps.charging.energy import KILO
 from apps.charging.models import ReviewItem, Session
 from apps.charging.services import Repair
 from apps.core.admin import ReasonForm, SelectWidget, TextInputWidget
-from apps.core.energy import KILO
 
 
 class RepairForm(ReasonForm):

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
+from apps.charging.energy import to_wh
 from apps.charging.facts import Element, Kind
-from apps.core.energy import to_wh
 
 MAX_WH = 2**62
 MAX_FIGURE = 2**31 - 1  # of W, A and V

@@ -13,6 +13,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import LANGUAGES, Organisation, User, country_code
+from apps.accounts.vat_ids import validate_vat_id
 from apps.contracts.querysets import (
     BillingAccountQuerySet,
     ContractQuerySet,
@@ -21,7 +22,6 @@ from apps.contracts.querysets import (
 )
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel, known
 from apps.core.money import validate_currency
-from apps.core.vat_ids import validate_vat_id
 from apps.tariffs.models import Tariff
 
 

@@ -1,1 +1,3 @@
-"""The white-label pages on a brand's host, for fleets, site hosts and drivers."""
+"""The white-label pages on a brand's host, for fleets, site hosts and drivers.
+
+Beside the usual files: `lists` (the base of its tables: pages of typed rows, and their export)."""

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from apps.core.actor import Actor
-from apps.core.tables import RowTable
 from apps.core.templatetags.parts import UNKNOWN, at_place, day, kw, kwh, lasted, money
 from apps.portal import selectors
+from apps.portal.lists import RowTable
 from apps.portal.selectors import CardRow, InvitationRow, InvoiceRow, LocationRow, PersonRow, PricedRow, StationRow
 from apps.reports.documents import consumption_lines
 from apps.reports.rows import ConsumptionRow

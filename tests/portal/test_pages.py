@@ -15,10 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.charging.models import SessionState
-from apps.core import tables
 from apps.core.actor import Actor
 from apps.core.csv import BOM
 from apps.installations.models import ConnectorState, ErrorCode, StationState
+from apps.portal import lists
 from apps.portal.selectors import months
 from apps.portal.views.pages import PER_PAGE
 from tests.factories.accounts import OrganisationFactory
@@ -334,11 +334,11 @@ def test_the_url_does_not_say_how_long_a_page_is(manager, ours):
 def test_a_list_that_is_longer_than_a_file_is_refused_whole(manager, ours, monkeypatch):
     for _number in range(3):
         make_session(ours)
-    monkeypatch.setattr(tables, "EXPORT_ROWS", 2)
+    monkeypatch.setattr(lists, "EXPORT_ROWS", 2)
     refused = manager.get("/sessions/?state=active&export=csv", headers=HOST, follow=True)
     assert refused.redirect_chain == [("/sessions/?state=active", 302)]
     assert "This list has 3 rows; a file takes 2. Narrow it" in refused.text
-    monkeypatch.setattr(tables, "EXPORT_ROWS", 3)
+    monkeypatch.setattr(lists, "EXPORT_ROWS", 3)
     saved = manager.get("/sessions/?export=csv", headers=HOST)
     assert len(list(csv.reader(io.StringIO(b"".join(saved.streaming_content).decode())))) == 4
 
@@ -349,7 +349,7 @@ def test_rows_that_are_equal_in_order_are_saved_once_each(manager, ours, monkeyp
     at = dt.datetime(2026, 11, 2, 12, tzinfo=UTC)
     for number in range(6):
         make_session(ours, state=SessionState.ENDED, started_at=at, ended_at=at, meter_stop_wh=2_000 + number)
-    monkeypatch.setattr(tables, "EXPORT_CHUNK", 2)
+    monkeypatch.setattr(lists, "EXPORT_CHUNK", 2)
     with CaptureQueriesContext(connection) as context:
         saved = manager.get(f"/sessions/?export=csv&sort={sort}", headers=HOST)
         rows = list(csv.DictReader(io.StringIO(b"".join(saved.streaming_content).decode())))

@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.db.models.manager
 from django.db import migrations, models
 
-from apps.core.periods import NoOverlap
+from apps.accounts.periods import NoOverlap
 
 
 class Migration(migrations.Migration):

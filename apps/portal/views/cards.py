@@ -19,10 +19,10 @@ from django.utils.translation import ngettext
 
 from apps.cards import services as cards_
 from apps.cards.models import Token
-from apps.core.tables import RowData
 from apps.portal import selectors
 from apps.portal.filters import CardFilter
 from apps.portal.forms import CardOrderForm
+from apps.portal.lists import RowData
 from apps.portal.tables import CardTable
 from apps.portal.views.pages import confirm, list_page, page_for, same_in_all_rows, show_page
 

@@ -7,9 +7,9 @@ from uuid import UUID
 from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from apps.core.tables import RowData
 from apps.portal import selectors
 from apps.portal.filters import InvoiceFilter
+from apps.portal.lists import RowData
 from apps.portal.tables import InvoiceTable
 from apps.portal.views.pages import list_page, page_for, show_page
 from apps.reports.selectors import SEES_INVOICES, visible_invoices

@@ -22,10 +22,10 @@ from django_filters import FilterSet
 from django_tables2 import RequestConfig
 
 from apps.accounts.selectors import manages_people
-from apps.core import live, tables
+from apps.core import live
 from apps.core.actor import Actor
 from apps.core.csv import csv_response
-from apps.portal import selectors
+from apps.portal import lists, selectors
 from apps.portal.forms import WhyForm
 from apps.reports.selectors import SEES_INVOICES
 
@@ -105,7 +105,7 @@ def confirm(
 def list_page(
     request: HttpRequest,
     name: str,
-    table: tables.RowTable,
+    table: lists.RowTable,
     chosen: FilterSet,
     *,
     template: str = "portal/list.html",
@@ -117,7 +117,7 @@ def list_page(
     if request.GET.get("export") == "csv" and not table.is_too_long:
         return csv_response(name, table.export_rows())
     if request.GET.get("export") == "csv":
-        counts = {"count": table.page.paginator.count, "most": tables.EXPORT_ROWS}
+        counts = {"count": table.page.paginator.count, "most": lists.EXPORT_ROWS}
         told = _(
             "This list has %(count)s rows; a file takes %(most)s. Narrow it with the filters and save it in parts."
         )
@@ -128,7 +128,7 @@ def list_page(
     return show_page(request, template, name, {"table": table, "filter": chosen, **more, **live_parts(request)})
 
 
-def order_and_cut(request: HttpRequest, table: tables.RowTable) -> None:
+def order_and_cut(request: HttpRequest, table: lists.RowTable) -> None:
     """Order a table and cut its page as the URL asks, or the nearest page there is. How long a page is, the URL does
     not say."""
     RequestConfig(request, paginate=False).configure(table)

@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 
 from apps.accounts import services as accounts
 from apps.accounts.selectors import manages_people
-from apps.core.tables import RowData
 from apps.portal import selectors
 from apps.portal.filters import InvitationFilter, PersonFilter
 from apps.portal.forms import InviteForm
+from apps.portal.lists import RowData
 from apps.portal.tables import InvitationTable, PersonTable
 from apps.portal.views.pages import confirm, list_page, page_for, same_in_all_rows, show_page
 

@@ -13,9 +13,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.charging.selectors import session_rows, visible_sessions
-from apps.core.tables import RowData
 from apps.portal import selectors
 from apps.portal.filters import LocationFilter, StationFilter
+from apps.portal.lists import RowData
 from apps.portal.tables import LocationTable, StationTable
 from apps.portal.views.pages import list_page, live_parts, page_for, show_page
 

@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from apps.charging.curve import power_curve
 from apps.charging.selectors import ReadingRow, readings_told, visible_sessions
 from apps.core.csv import csv_response
-from apps.core.tables import RowData
 from apps.core.templatetags.parts import at_place
 from apps.portal import selectors
 from apps.portal.filters import SessionFilter
+from apps.portal.lists import RowData
 from apps.portal.tables import SessionTable
 from apps.portal.views.pages import list_page, live_parts, page_for, show_page
 

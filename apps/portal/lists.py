@@ -1,4 +1,4 @@
-"""Base of our tables: the database filters, sorts and cuts pages, a selector makes typed rows of a page."""
+"""Base of the portal's tables: the database filters, sorts and cuts pages, a selector makes typed rows of a page."""
 
 from __future__ import annotations
 
