@@ -30,7 +30,7 @@ def figure(page: Page, label: str) -> Locator:
     return page.locator(".tile").filter(has_text=label).locator(".figure")
 
 
-def test_first_pages_tell_what_a_charger_does_without_a_reload(desk, page, fleet):
+def test_first_pages_tell_what_a_charger_does_without_a_reload(desk, page, fleet, shot):
     with page.expect_websocket(lambda socket: "/live/?token=" in socket.url):
         page.goto(desk.url())
     states = page.get_by_role("region", name="Chargers by state")
@@ -57,6 +57,8 @@ def test_first_pages_tell_what_a_charger_does_without_a_reload(desk, page, fleet
     expect(charging.get_by_role("listitem")).to_contain_text("LIVE-1 #1", timeout=HINT_MS)
     expect(charging.get_by_role("listitem")).to_contain_text("11.00 kW")
     expect(figure(fleet, "Power now")).to_have_text("11.00 kW")
+    shot(page, "dashboard")
+    shot(fleet, "portal")
 
     desk.street.call(charger.stop, 1)
     desk.street.do(charger.deliver())

@@ -164,7 +164,7 @@ def test_the_back_office_shows_what_was_said(world, desk, page):
 
 
 @pytest.mark.parametrize(("term", "said"), [(IDENTITY, NAME), (CARD, LABEL)])
-def test_search_shows_what_was_said(world, desk, page, term, said):
+def test_search_shows_what_was_said(world, desk, page, term, said, axe_clean):
     """Each row by its whole name."""
     page.goto(desk.url("/"))
     page.get_by_role("button", name="Search everything").click()
@@ -173,6 +173,7 @@ def test_search_shows_what_was_said(world, desk, page, term, said):
     box.press("End")
     expect(page.locator("#command-results-list")).to_contain_text(said)
     assert what_is_wrong(page, (said,)) == {}
+    axe_clean(page)
 
 
 def test_the_portal_shows_what_was_said(world, page, refused):
