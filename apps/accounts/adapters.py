@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts import services
+from apps.accounts.addresses import address_of_request
 from apps.accounts.models import User
-from apps.core.addresses import address_of_request
 
 
 class AccountAdapter(DefaultAccountAdapter):

@@ -30,6 +30,7 @@ from apps.accounts.models import (
     User,
 )
 from apps.accounts.permissions import Role
+from apps.accounts.zones import zone_choices
 from apps.core.admin import (
     ActionVariant,
     Changes,
@@ -43,7 +44,6 @@ from apps.core.admin import (
     display,
     reason_action,
 )
-from apps.core.zones import zone_choices
 
 
 @admin.register(Organisation)

@@ -27,10 +27,10 @@ from apps.accounts.querysets import (
     SellerQuerySet,
 )
 from apps.accounts.vat_ids import validate_vat_id
+from apps.accounts.zones import validate_time_zone
 from apps.core.actor import Actor
 from apps.core.models import ArchivableModel, PublicIdModel, TenantModel
 from apps.core.querysets import TenantQuerySet
-from apps.core.zones import validate_time_zone
 
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 hex_colour = RegexValidator(r"^#[0-9a-f]{6}$", _("Write the colour as #rrggbb, in lower case."))

@@ -9,9 +9,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from apps.accounts.zones import zone_choices
 from apps.core.admin import ReasonForm, SelectWidget, TextareaWidget, TextInputWidget
 from apps.core.forms import DateTimeField
-from apps.core.zones import zone_choices
 from apps.installations import hours
 from apps.installations.imports import MAX_BYTES
 from apps.installations.models import Connector, HardwareUnit, Location

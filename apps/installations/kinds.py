@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 
 from apps.accounts.models import Organisation, Seller
 from apps.accounts.selectors import default_seller
+from apps.accounts.zones import known_zones
 from apps.core.actor import Actor
-from apps.core.zones import known_zones
 from apps.installations import hours, services
 from apps.installations.imports import (
     NOT_KNOWN,

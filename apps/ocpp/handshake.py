@@ -23,8 +23,8 @@ from urllib.parse import unquote_to_bytes
 
 from django.db import Error, connection, transaction
 
+from apps.accounts.addresses import client_address
 from apps.core import bulk, live
-from apps.core.addresses import client_address
 from apps.installations.models import StationState
 from apps.ocpp import keys
 from apps.ocpp.models import RefusalReason as Reason

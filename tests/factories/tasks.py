@@ -8,7 +8,7 @@ from django_q.signing import SignedPackage
 
 
 def run_tasks(limit: int = 50) -> int:
-    """Run what waits, and what that enqueues in turn; returns how many tasks ran. One that raises stays in the queue."""
+    """Run what waits, and what that enqueues in turn; returns how many ran. One that raises stays in the queue."""
     ran = 0
     while (waiting := OrmQ.objects.order_by("pk").first()) is not None and ran < limit:
         task = SignedPackage.loads(waiting.payload)
