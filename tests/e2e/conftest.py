@@ -10,8 +10,6 @@ import contextlib
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +28,6 @@ from playwright.sync_api import Page, ViewportSize
 from tests.e2e.desk import Desk, Street, sign_in, what_is_refused
 from tests.factories.cast import make_tenant
 from tests.ocpp import live
-from tests.services import free_port
 
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
@@ -170,23 +167,8 @@ def served(
 @contextlib.contextmanager
 def serving(database: str) -> Iterator[int]:
     """`manage.py serve` on a database, which tells chargers where it can be reached from here; gives its port."""
-    port = free_port()
-    told = {"CHARGER_HOST": "127.0.0.1", "PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "manage.py", "serve"], cwd=ROOT, env=live.environment(database) | told)
-    server = live.Server("daphne", port, process)
-    try:
-        live.wait_for(lambda: answers(server))
-        yield port
-    finally:
-        server.stop()
-
-
-def answers(server: live.Server) -> bool:
-    assert server.process.poll() is None, "the server ended by itself"
-    try:
-        return server.get("/readyz")[0] == 200
-    except OSError:
-        return False
+    with live.running("daphne", database, CHARGER_HOST="127.0.0.1") as server:
+        yield server.port
 
 
 @contextlib.contextmanager

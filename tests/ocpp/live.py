@@ -33,6 +33,7 @@ from apps.ocpp import keys
 from apps.ocpp.models import OperatorKey, StationKey
 from tests.factories.cast import Tenant
 from tests.factories.installations import ConnectorFactory, StationFactory
+from tests.services import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "00112233445566778899aabbccddeeff00112233"
@@ -117,9 +118,9 @@ class Server:
 def running(kind: str, database: str, *, program: Sequence[str] = ("manage.py",), **variables: str) -> Iterator[Server]:
     """Start a server on a free port and wait until it is ready. `program` may stand in for manage.py, `variables` are
     added to its environment."""
-    port = _free_port()
+    port = free_port()
     arguments = [sys.executable, *program, COMMANDS[kind], "--port", str(port)]
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database) | variables)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(database) | {"PORT": str(port)} | variables)
     server = Server(kind, port, process)
     try:
         wait_for(lambda: _is_ready(server))
@@ -153,13 +154,6 @@ def _url(database: str) -> str:
     given = connection.settings_dict
     user = given["USER"] + (f":{quote(given['PASSWORD'])}" if given["PASSWORD"] else "")
     return f"postgres://{user}@{given['HOST'] or '127.0.0.1'}:{given['PORT'] or 5432}/{database}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
