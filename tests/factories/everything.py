@@ -57,6 +57,7 @@ SHAPES: dict[str, Callable[[str], Any]] = {
     },
     "charging.Cdr.explanation": lambda text: [{"code": "card", "of": "", "found": text}],
     "charging.RatedItem.periods": lambda _text: [],
+    "installations.Location.opening_hours": lambda _text: {"twentyfourseven": True},
 }
 
 
