@@ -114,7 +114,7 @@ STEPS = (
     Step("kill-postgres", (*PYTEST, *KILLED), "kill", needs=("postgres", "redis")),
     Step("kill-database", (*PYTEST, LOST), "kill", needs=("postgres", "redis")),
     Step("soak-sqlite", (*PYTEST, *KILLED), SOAK, env=LONG, limit_s=1800),
-    Step("soak-fuzz", (*PYTEST, *PARALLEL, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=1800),
+    Step("soak-fuzz", (*PYTEST, *PARALLEL, "--hypothesis-profile=long", *FUZZED), SOAK, limit_s=3600),
     Step("soak-postgres", (*PYTEST, *KILLED), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
     Step("soak-database", (*PYTEST, LOST), SOAK, env=LONG, needs=("postgres", "redis"), limit_s=1800),
 )
