@@ -106,7 +106,7 @@ def test_figures_are_shown_beside_what_the_charger_sent(ours, session, desk):
 
 def test_why_it_ended_is_told_in_words_with_the_code_in_small_print(ours, session, desk):
     client = desk(ours.owner)
-    told = 'The car was unplugged. <span class="small soft">EVDisconnected</span>'
+    told = 'The car was unplugged. <span class="small soft"><bdi>EVDisconnected</bdi></span>'
     for path in (at(session), f"/chargers/{ours.station.pk}/"):
         assert told in client.get(path).content.decode()
     assert "It ended. The car was unplugged. · EVDisconnected" in text_of(client.get(at(session)))

@@ -149,7 +149,7 @@ def test_the_worst_comes_first_and_each_line_has_its_next_step(ours, system):
     fault = found.sites[0].lines[0]
     told = "The residual current protection has tripped. RCD tripped"
     assert (fault.word, fault.detail, fault.code) == ("faulted", told, "GroundFailure")
-    assert lines[f"Reset at {ours.station}"].code == "Reset"
+    assert lines[f"<bdi>Reset</bdi> at <bdi>{ours.station}</bdi>"].code == "Reset"
     assert "connection lost" in lines["GONE"].detail
     assert lines["NEW-1"].step == "Adopt it"
     assert lines["NEW-1"].link.startswith("/chargers/add/?refusal=")
