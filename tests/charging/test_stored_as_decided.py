@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def two_stations(tenant: Any) -> Stored:
     return charger
 
 
-def with_issued(payload: dict[str, Any], issued: list[int]) -> dict[str, Any]:
+def with_issued(payload: dict[str, Any], issued: Sequence[int]) -> dict[str, Any]:
     """Transaction 1 of the story is the first that was issued, and so on; one that was not is nobody's."""
     told = payload.get("transactionId", 0)
     if not 1 <= told <= 4:
@@ -86,6 +87,13 @@ def with_issued(payload: dict[str, Any], issued: list[int]) -> dict[str, Any]:
 @given(anything)
 @example(
     [
+        (2, ("StopTransaction", {"transactionId": 1, "timestamp": "rubbish", "meterStop": 0})),
+        (1, ("StartTransaction", {"connectorId": 1, "idTag": CARD, "timestamp": iso(START), "meterStart": 0})),
+        (2, ("StopTransaction", {"transactionId": 1, "timestamp": "rubbish", "meterStop": 0})),
+    ]
+)
+@example(
+    [
         (2, ("MeterValues", {"connectorId": 2, "meterValue": [element("2099-01-01T00:00:00Z", 0)]})),
         (2, ("StartTransaction", {"connectorId": 2, "idTag": "FFFFFFFF", "timestamp": iso(START), "meterStart": 6821})),
         (2, ("MeterValues", {"connectorId": 2, "meterValue": [element("2099-01-01T00:00:00Z", 0)]})),
@@ -97,10 +105,11 @@ def test_batches_leave_what_the_decisions_say(ours, messages):
     )
     token = TokenFactory._meta.model.objects.unscoped("test").filter(operator=ours.operator, uid=CARD)
     token.exists() or TokenFactory(operator=ours.operator, uid=CARD)
-    charger, issued = two_stations(ours), []
+    charger, issued, told = two_stations(ours), [], []
     for second, (station, (action, payload)) in enumerate(messages):
         charger.now, charger.clock = START + dt.timedelta(seconds=second), ClockWatch()
+        told.append((station, (action, with_issued(payload, range(1, len(issued) + 1)))))
         answer = charger.send(action, station=station, **with_issued(payload, issued))
         if (transaction := answer.get("transactionId", 0)) and transaction not in issued:
             issued.append(transaction)
-    assert stored(charger) == decided(play(messages))
+    assert stored(charger) == decided(play(told))

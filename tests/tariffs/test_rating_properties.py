@@ -117,7 +117,8 @@ def test_the_order_of_readings_and_statuses_does_not_matter(used, terms, shuffle
 def _parts(used: Usage, second: int) -> tuple[Usage, Usage]:
     """The session in two, with the register that interpolation gives at the cut, and what was told before it."""
     at = used.started_at + dt.timedelta(seconds=second)
-    points = [(used.started_at, used.meter_start), *used.readings, (used.ended_at, used.meter_stop)]
+    inside = [(when, wh) for when, wh in used.readings if used.started_at < when < used.ended_at]
+    points = [(used.started_at, used.meter_start), *inside, (used.ended_at, used.meter_stop)]
     before = max((one for one in enumerate(points) if one[1][0] <= at), key=lambda one: one[0])[0]
     (earlier, less), (later, more) = points[before], points[min(before + 1, len(points) - 1)]
     share = Fraction(int((at - earlier).total_seconds()), int((later - earlier).total_seconds()) or 1)
