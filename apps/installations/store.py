@@ -26,26 +26,21 @@ class InstallationChanges:
     offsets: dict[int, tuple[int, float, dt.datetime]] = field(default_factory=dict)
 
 
+# A row for each connector of a station, or one without.
 _STATIONS = """
 SELECT c.id, c.operator_id, c.location_id, l.host_id, l.seller_id, l.unknown_cards, l.time_zone, s.clock_offset_s,
-       s.booted_at, s.status, s.error_code, s.status_generation, s.status_sequence
+       s.booted_at, s.status, s.error_code, s.status_generation, s.status_sequence,
+       k.number, k.max_power_w, k.id{columns}
   FROM installations_stationstate s
   JOIN installations_chargingstation c ON c.id = s.station_id
   JOIN installations_location l ON l.id = c.location_id
- WHERE s.station_id = ANY(%s::bigint[])"""
-
-_STATIONS_LOCKED = f"{_STATIONS} ORDER BY s.station_id FOR NO KEY UPDATE OF s"
-
-_CONNECTORS = """
-SELECT c.station_id, c.number, c.max_power_w, c.id
-  FROM installations_connector c
- WHERE c.station_id IN (SELECT unnest(%s::bigint[])) AND c.archived_at IS NULL"""
-
-_CONNECTORS_WITH_STATUS = """
-SELECT c.station_id, c.number, c.max_power_w, c.id, s.status, s.error_code, s.generation, s.sequence
-  FROM installations_connector c
-  JOIN installations_connectorstate s ON s.connector_id = c.id
- WHERE c.station_id IN (SELECT unnest(%s::bigint[])) AND c.archived_at IS NULL"""
+  LEFT JOIN installations_connector k ON k.station_id = s.station_id AND k.archived_at IS NULL{tables}
+ WHERE s.station_id IN (SELECT unnest(%s::bigint[])){lock}"""
+_LOCK = " ORDER BY s.station_id FOR NO KEY UPDATE OF s"
+_STATUSES = {
+    "columns": ", ks.status, ks.error_code, ks.generation, ks.sequence",
+    "tables": "\n  LEFT JOIN installations_connectorstate ks ON ks.connector_id = k.id",
+}
 
 _CONNECTOR_STATUS = bulk.Update(
     "installations_connectorstate",
@@ -120,18 +115,18 @@ def load_stations(
 ) -> dict[int, StationFacts]:
     """Stations with their connectors, number 0 included; without `statuses` those are unknown, which only reports of a
     status ask for. `lock` holds the stations' live rows, in key order."""
-    ids = sorted(set(station_ids))
+    more = _STATUSES if statuses else {"columns": "", "tables": ""}
+    query = _STATIONS.format(**more, lock=_LOCK if lock else "")
     stations: dict[int, StationFacts] = {}
-    for pk, operator, location, host, seller, policy, zone, offset, booted_at, *status in bulk.fetch_rows(
-        connection, _STATIONS_LOCKED if lock else _STATIONS, ids
-    ):
-        stations[pk] = StationFacts(pk, operator, location, host, seller, policy, zone, offset, bulk.aware(booted_at))
-        stations[pk].connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
-    for station_id, number, *rest in bulk.fetch_rows(
-        connection, _CONNECTORS_WITH_STATUS if statuses else _CONNECTORS, ids
-    ):
-        if station_id in stations:
-            stations[station_id].connectors[number] = ConnectorFacts(number, *rest)
+    for row in bulk.fetch_rows(connection, query, sorted(set(station_ids))):
+        station = stations.get(row[0])
+        if station is None:
+            pk, operator, location, host, seller, policy, zone, offset, booted_at, *status = row[:13]
+            station = StationFacts(pk, operator, location, host, seller, policy, zone, offset, bulk.aware(booted_at))
+            station.connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
+            stations[pk] = station
+        if row[13] is not None:
+            station.connectors[row[13]] = ConnectorFacts(*row[13:])
     return stations
 
 

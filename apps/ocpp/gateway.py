@@ -211,9 +211,8 @@ class Gateway:
                 self._database_seen = time.monotonic()
                 await self._flush_ended()
                 for job in [job for job, at in due.items() if time.monotonic() - began >= at]:
-                    due[job] = (
-                        time.monotonic() - began + every[job]
-                    )  # first: one that fails keeps no other from its turn
+                    # First, so that one that fails keeps no other from its turn.
+                    due[job] = time.monotonic() - began + every[job]
                     await job()
             except Error as failure:  # the watch reports an absence; the next tick tries again
                 logger.warning("house-keeping: %s", str(failure).strip().split("\n", 1)[0])
