@@ -265,10 +265,8 @@ class Batch:
             bulk.insert_rows(connection, _FRAMES, rows)
         if refusal is not None:
             bulk.insert_rows(connection, _QUARANTINE, [_quarantine_row(call, refusal) for call in self.calls])
-        repairs = _repair_rows([message for message, _decision in outcome.decided])
-        if repairs:  # all else is the same when it is written twice
-            bulk.insert_rows(connection, _REPAIRS, repairs)
-            bulk.insert_rows(connection, _MARK, [(self.mark, self.id)])
+        bulk.insert_rows(connection, _REPAIRS, _repair_rows([message for message, _decision in outcome.decided]))
+        bulk.insert_rows(connection, _MARK, [(self.mark, self.id)])
 
     def _topics(self) -> set[str]:
         stations = {call.station_id for call in self.calls}

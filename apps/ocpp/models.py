@@ -70,8 +70,8 @@ class GatewayLease(models.Model):
 
 
 class BatchMark(models.Model):
-    """The last committed batch of a lane that counted something, written in its transaction: a repeat whose own id
-    stands here was committed (contract G8)."""
+    """The last committed batch of a lane, written in its transaction: a repeat whose own id stands here was committed
+    (contract G8)."""
 
     lane = models.CharField(max_length=80, primary_key=True)
     batch = models.UUIDField()
