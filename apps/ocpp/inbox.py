@@ -29,8 +29,10 @@ MAX_MESSAGES = 500
 MAX_BYTES = 4 * 1024 * 1024
 AT_ONCE = 4096  # characters; a longer frame would hold up the event loop
 QUIET_RATE = 25.0  # messages a second below which the bulk lane does not wait
-TARGET = 50  # messages that a bulk window aims at
+TARGET = 400  # messages that a bulk window aims at
 MAX_WINDOW_S = 0.2
+LULL = 5.0  # mean gaps between messages after which nobody is expected to join the window …
+MIN_LULL_S = 0.005  # … but not within this: a burst has its pauses
 LOG_FLUSH_S = 1.0
 MAX_LOG_ROWS = 100_000
 MAX_LOG_BYTES = 64 * 1024 * 1024  # what waits for a database that is away; then the oldest rows go
@@ -71,8 +73,14 @@ class RateMeter:
 
 
 def window_s(rate: float) -> float:
-    """How long the bulk lane gathers messages at this rate (contract G4)."""
+    """How long the bulk lane gathers messages at most at this rate (contract G4)."""
     return 0.0 if rate < QUIET_RATE else min(MAX_WINDOW_S, TARGET / rate)
+
+
+def lull_s(rate: float) -> float:
+    """After how long without a message it stops gathering: whoever waits for an answer sends no other one, so that a
+    few chargers that send what they kept would wait for each other until the window ends."""
+    return max(MIN_LULL_S, LULL / max(rate, QUIET_RATE))
 
 
 class Worker(threading.Thread):
@@ -137,9 +145,9 @@ class Worker(threading.Thread):
 
     def _gather(self) -> Lane:
         """Let the window pass in which a bulk batch fills, unless something urgent arrives here."""
-        oldest = self.queues[Lane.BULK][0]
-        deadline = oldest.arrived + window_s(self.rate.rate)
-        while (left := deadline - time.monotonic()) > 0 and len(self.queues[Lane.BULK]) < MAX_MESSAGES:
+        queue, rate = self.queues[Lane.BULK], self.rate.rate
+        end, lull = queue[0].arrived + window_s(rate), lull_s(rate)
+        while (left := min(end, queue[-1].arrived + lull) - time.monotonic()) > 0 and len(queue) < MAX_MESSAGES:
             self._wait(Lane.URGENT, left, self._urgent)
             if self._stopping or self._urgent() is not None:
                 break

@@ -53,6 +53,10 @@ def stations_of(tenant, count: int) -> list[ChargingStation]:
     return stations
 
 
+def bulk_lane(lanes) -> inbox.Worker:
+    return next(worker for worker in lanes.inbox.workers if inbox.Lane.BULK in worker.lanes)
+
+
 def test_g01_no_answer_leaves_before_commit_returned(tenant, see, monkeypatch):
     """At a real server: test_g_commits."""
     real_write, real_commit = batches.Batch._write, BaseDatabaseWrapper._commit
@@ -97,10 +101,49 @@ def test_g03_one_commit_carries_what_arrived_during_the_last(tenant, see):
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected"), [(0, 0.0), (24.9, 0.0), (100, 0.2), (1000, 0.05), (10_000, 0.005)], ids=str
+    ("rate", "window_s", "lull_s"),
+    [(0, 0.0, 0.2), (24.9, 0.0, 0.2), (100, 0.2, 0.05), (1000, 0.2, 0.005), (10_000, 0.04, 0.005)],
+    ids=str,
 )
-def test_g04_the_bulk_window_follows_the_rate(rate, expected):
-    assert inbox.window_s(rate) == pytest.approx(expected)
+def test_g04_the_bulk_window_follows_the_rate(rate, window_s, lull_s):
+    assert inbox.window_s(rate) == pytest.approx(window_s)
+    assert inbox.lull_s(rate) == pytest.approx(lull_s)
+
+
+def test_g04_chargers_that_send_what_they_kept_do_not_wait_for_each_other(tenant, see):
+    """Twenty of them, one message after the other each: with the whole window for each answer it would take 5 s."""
+    stations, began = stations_of(tenant, 20), time.monotonic()
+    with running_lanes() as lanes, ThreadPoolExecutor(len(stations)) as chargers:
+        bulk_lane(lanes).rate.rate = 400.0
+
+        def replay(station):
+            for number in range(25):
+                lanes.ask(station, "MeterValues", meter_payload(1000 + number))
+
+        list(chargers.map(replay, stations))
+    assert time.monotonic() - began < 3
+    assert see(Reading).count() == 500
+
+
+def test_g04_a_window_takes_what_comes_while_it_is_open(tenant, see, monkeypatch):
+    real_attempt, sizes = batches.Batch.attempt, []
+
+    def attempt(self, ids, **how):
+        sizes.append(len(self.calls))
+        return real_attempt(self, ids, **how)
+
+    monkeypatch.setattr(batches.Batch, "attempt", attempt)
+    stations = stations_of(tenant, 30)
+    with running_lanes() as lanes:
+        bulk_lane(lanes).rate.rate = 100.0  # the window is 200 ms, and 50 ms of silence end it
+        answers = []
+        for station in stations:
+            answers.append(lanes.send(station, "MeterValues", meter_payload(1000)))
+            time.sleep(0.002)
+        for answer in answers:
+            confirmed(answer.result(timeout=15))
+    assert sum(sizes) == 30
+    assert len(sizes) <= 5, sizes
 
 
 def test_g04_the_rate_is_a_moving_average():
