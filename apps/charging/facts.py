@@ -155,12 +155,8 @@ class SessionFacts:
     operator_id: int
     connector_number: int
     transaction_id: int | None
-    start_key: str
     state: str
     started_at: dt.datetime
-    started_sent: str
-    start_received_at: dt.datetime
-    start_generation: int | None
     meter_start_wh: int | None
     # live figures
     reading_at: dt.datetime | None = None
@@ -169,6 +165,10 @@ class SessionFacts:
     power_w: int | None = None
     soc_percent: int | None = None
     # what no reading asks for
+    start_key: str = ""
+    started_sent: str = ""
+    start_received_at: dt.datetime = EARLIEST
+    start_generation: int | None = None
     meter_start_sent: str = ""
     uid: str = ""
     token_id: int | None = None
@@ -252,7 +252,7 @@ class Verdict:
         return self.status == "Accepted"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Reply:
     """What the protocol package turns into a confirmation."""
 
@@ -272,16 +272,16 @@ class SessionChange:
 class Decision:
     """Everything that follows from one message. Nothing in it is applied until `Facts.apply`."""
 
-    reply: Reply = field(default_factory=Reply)
+    reply: Reply = Reply()
     session: SessionFacts | None = None
-    changes: list[SessionChange] = field(default_factory=list)
-    live: list[SessionChange] = field(default_factory=list)
-    readings: list[ReadingRow] = field(default_factory=list)
+    changes: tuple[SessionChange, ...] = ()
+    live: tuple[SessionChange, ...] = ()
+    readings: tuple[ReadingRow, ...] = ()
     verdict_uid: str = ""
-    doubts: list[Doubt] = field(default_factory=list)
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    new_connectors: list[ConnectorFacts] = field(default_factory=list)
-    undated: list[tuple[int, int, int]] = field(default_factory=list)
+    doubts: tuple[Doubt, ...] = ()
+    events: tuple[tuple[str, dict[str, Any]], ...] = ()
+    new_connectors: tuple[ConnectorFacts, ...] = ()
+    undated: tuple[tuple[int, int, int], ...] = ()
     booted_at: dt.datetime | None = None
 
 

@@ -85,7 +85,7 @@ _all_of, _mutable_of, _live_of = attrgetter(*_COLUMNS), attrgetter(*_MUTABLE), a
 _TIMES = (*(name for name, kind in (_FIXED | _MUTABLE).items() if kind == "timestamptz"), "reading_at", "register_at")
 # In the order of the dataclass, so that a row is a session without a look-up a column.
 _LOADED = tuple(field.name for field in fields(SessionFacts) if field.name in (*_COLUMNS, *_LIVE))
-_READ_ALONG = _LOADED[: _LOADED.index("meter_start_sent")]
+_READ_ALONG = _LOADED[: _LOADED.index("start_key")]
 
 
 def _sessions(columns: Sequence[str]) -> str:
@@ -276,7 +276,11 @@ def load_facts(
         wanted.add(message)
     facts = Facts(new_session_id=new_session_id, new_transaction_id=new_transaction_id)
     facts.stations = installations.load_stations(
-        connection, wanted.stations, lock=wanted.lock_stations, statuses=wanted.statuses
+        connection,
+        wanted.stations,
+        lock=wanted.lock_stations,
+        places=not wanted.only_readings,
+        statuses=wanted.statuses,
     )
     if wanted.uids:
         _load_tokens(connection, facts, wanted)

@@ -55,13 +55,14 @@ class StationFacts:
 
     id: int
     operator_id: int
-    location_id: int
-    host_id: int | None
-    seller_id: int
-    unknown_cards: str
-    time_zone: str
     clock_offset_s: float | None
     booted_at: dt.datetime | None
+    # where it stands, which no reading asks for
+    location_id: int = 0
+    host_id: int | None = None
+    seller_id: int = 0
+    unknown_cards: str = ""
+    time_zone: str = "UTC"
     connectors: dict[int, ConnectorFacts] = field(default_factory=dict)
 
     def day(self, moment: dt.datetime) -> dt.date:

@@ -28,17 +28,20 @@ class InstallationChanges:
 
 # A row for each connector of a station, or one without.
 _STATIONS = """
-SELECT c.id, c.operator_id, c.location_id, l.host_id, l.seller_id, l.unknown_cards, l.time_zone, s.clock_offset_s,
-       s.booted_at, s.status, s.error_code, s.status_generation, s.status_sequence,
-       k.number, k.max_power_w, k.id{columns}
+SELECT s.station_id, s.operator_id, s.clock_offset_s, s.booted_at, k.number, k.max_power_w, k.id{columns}
   FROM installations_stationstate s
-  JOIN installations_chargingstation c ON c.id = s.station_id
-  JOIN installations_location l ON l.id = c.location_id
   LEFT JOIN installations_connector k ON k.station_id = s.station_id AND k.archived_at IS NULL{tables}
  WHERE s.station_id IN (SELECT unnest(%s::bigint[])){lock}"""
 _LOCK = " ORDER BY s.station_id FOR NO KEY UPDATE OF s"
+_PLACES = {
+    "columns": ", c.location_id, l.host_id, l.seller_id, l.unknown_cards, l.time_zone",
+    "tables": """
+  JOIN installations_chargingstation c ON c.id = s.station_id
+  JOIN installations_location l ON l.id = c.location_id""",
+}
 _STATUSES = {
-    "columns": ", ks.status, ks.error_code, ks.generation, ks.sequence",
+    "columns": ", s.status, s.error_code, s.status_generation, s.status_sequence,"
+    " ks.status, ks.error_code, ks.generation, ks.sequence",
     "tables": "\n  LEFT JOIN installations_connectorstate ks ON ks.connector_id = k.id",
 }
 
@@ -111,22 +114,30 @@ _BOOTS = bulk.Table(
 
 
 def load_stations(
-    connection: BaseDatabaseWrapper, station_ids: Iterable[int], *, lock: bool = False, statuses: bool = True
+    connection: BaseDatabaseWrapper,
+    station_ids: Iterable[int],
+    *,
+    lock: bool = False,
+    places: bool = True,
+    statuses: bool = True,
 ) -> dict[int, StationFacts]:
-    """Stations with their connectors, number 0 included; without `statuses` those are unknown, which only reports of a
-    status ask for. `lock` holds the stations' live rows, in key order."""
-    more = _STATUSES if statuses else {"columns": "", "tables": ""}
+    """Stations with their connectors, number 0 included. Without `places` it is unknown where they stand, which only
+    cards and starts ask for; without `statuses` those are unknown, which only reports of a status ask for. `lock` holds
+    the stations' live rows, in key order."""
+    parts = [part for wanted, part in ((places, _PLACES), (statuses, _STATUSES)) if wanted]
+    more = {name: "".join(part[name] for part in parts) for name in ("columns", "tables")}
     query = _STATIONS.format(**more, lock=_LOCK if lock else "")
+    own = 5 if places else 0  # columns of the place, which come before those of a status
     stations: dict[int, StationFacts] = {}
-    for row in bulk.fetch_rows(connection, query, sorted(set(station_ids))):
-        station = stations.get(row[0])
+    rows = bulk.fetch_rows(connection, query, sorted(set(station_ids)))
+    for pk, operator_id, offset_s, booted_at, *connector in rows:
+        number, max_power_w, connector_id, *rest = connector
+        station = stations.get(pk)
         if station is None:
-            pk, operator, location, host, seller, policy, zone, offset, booted_at, *status = row[:13]
-            station = StationFacts(pk, operator, location, host, seller, policy, zone, offset, bulk.aware(booted_at))
-            station.connectors[STATION] = ConnectorFacts(STATION, 0, None, *status)
-            stations[pk] = station
-        if row[13] is not None:
-            station.connectors[row[13]] = ConnectorFacts(*row[13:])
+            station = stations[pk] = StationFacts(pk, operator_id, offset_s, bulk.aware(booted_at), *rest[:own])
+            station.connectors[STATION] = ConnectorFacts(STATION, 0, None, *rest[own : own + 4])
+        if number is not None:
+            station.connectors[number] = ConnectorFacts(number, max_power_w, connector_id, *rest[own + 4 :])
     return stations
 
 

@@ -14,7 +14,7 @@ OFFSET_LIMIT_S = 300.0  # a clock that is off by more makes a session's times do
 def find_connector(decision: Decision, number: int, station: StationFacts) -> None:
     """A connector that the charger names and the inventory lacks is created and flagged."""
     if 0 < number <= MAX_CONNECTOR and number not in station.connectors:
-        decision.new_connectors.append(found_connector(number))
+        decision.new_connectors += (found_connector(number),)
 
 
 def await_end(session: SessionFacts, since: dt.datetime) -> SessionChange:
@@ -28,9 +28,8 @@ def event_ids(session: SessionFacts) -> dict[str, int]:
 def doubt_clock(decision: Decision, session: SessionFacts, station: StationFacts, where: str, sent: str) -> None:
     offset = station.clock_offset_s
     if offset is not None and abs(offset) > OFFSET_LIMIT_S:
-        decision.doubts.append(
-            doubt("clock_offset", session, where, {"offset_s": round(offset, 3), "sent": sent, "at": where})
-        )
+        evidence = {"offset_s": round(offset, 3), "sent": sent, "at": where}
+        decision.doubts += (doubt("clock_offset", session, where, evidence),)
 
 
 def doubt(code: str, session: SessionFacts, where: str, evidence: dict[str, Any], *, blocking: bool = True) -> Doubt:

@@ -31,7 +31,7 @@ def decide_ended(message: Message, body: Ended, facts: Facts) -> Decision:
     at, possible = body.at.clamped(message.received_at)
     session = own_session(body.transaction_id, station.id, facts) or _match_end(body, at, station, facts)
     if session is None:
-        decision.doubts.append(_orphan(message, body, station))
+        decision.doubts += (_orphan(message, body, station),)
         keep_readings(decision, message, body.elements, None, facts, connector=0, named=False)
         return decision
     connector = session.connector_number
@@ -39,7 +39,7 @@ def decide_ended(message: Message, body: Ended, facts: Facts) -> Decision:
     if session.ended_at is None:
         _end(decision, message, body, live or Live(session), station, at=at, possible=possible)
     elif (body.at.sent, body.meter_wh) != (session.ended_sent, session.meter_stop_wh):
-        decision.doubts.append(_second_end(message, body, session, station))
+        decision.doubts += (_second_end(message, body, session, station),)
     return decision
 
 
@@ -88,7 +88,7 @@ def _end(
     session = live.session
     if not possible or at < session.started_at:
         evidence = {"sent": body.at.sent, "taken": at, "started_at": session.started_at}
-        decision.doubts.append(doubt("bad_time", session, "stop", evidence))
+        decision.doubts += (doubt("bad_time", session, "stop", evidence),)
     doubt_clock(decision, session, station, "stop", body.at.sent)
     _doubt_end_meter(decision, live, body.meter_wh, at, station)
     values = {
@@ -103,11 +103,11 @@ def _end(
     }
     if session.is_open:
         values["state"] = "ended"
-        decision.events.append((SESSION_ENDED, event_ids(session)))
-    decision.changes.append(SessionChange(session, values))
+        decision.events += ((SESSION_ENDED, event_ids(session)),)
+    decision.changes += (SessionChange(session, values),)
     live.at, live.power_w = max(at, live.at or at), 0
     live.register_wh, live.register_at = body.meter_wh, at
-    decision.live.append(live.change())
+    decision.live += (live.change(),)
 
 
 def _doubt_end_meter(decision: Decision, live: Live, meter_wh: int, at: dt.datetime, station: StationFacts) -> None:
@@ -117,7 +117,7 @@ def _doubt_end_meter(decision: Decision, live: Live, meter_wh: int, at: dt.datet
         code = "meter_backwards" if live.register_wh is None else "meter_changed"
         found = doubt(code, live.session, "stop", {"before_wh": start_wh, "after_wh": meter_wh})
     if found is not None:
-        decision.doubts.append(found)
+        decision.doubts += (found,)
 
 
 def _second_end(message: Message, body: Ended, session: SessionFacts, station: StationFacts) -> Doubt:

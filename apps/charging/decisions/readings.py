@@ -34,7 +34,7 @@ def decide_measured(message: Message, body: Measured, facts: Facts) -> Decision:
         session = _active_session(station.id, body.connector, facts)
     live = keep_readings(decision, message, body.elements, session, facts, connector=body.connector, named=named)
     if live is not None and live.moved:
-        decision.live.append(live.change())
+        decision.live += (live.change(),)
     return decision
 
 
@@ -65,6 +65,9 @@ def keep_readings(
     name the session belongs to it only from its start on."""
     station = facts.stations[message.station_id]
     live = Live(session) if session is not None and session.is_open else None
+    readings: list[ReadingRow] = []
+    doubts: list[Doubt] = []
+    undated: list[tuple[int, int, int]] = []
     for element in elements:
         at, possible = element.at.clamped(message.received_at)
         figures = meter.read(element)
@@ -76,9 +79,9 @@ def keep_readings(
                 key = session.id, connector, digest
                 if key in facts.undated:
                     continue
-                decision.undated.append(key)
+                undated.append(key)
             notes = f"{notes} bad_time".strip()[: meter.MAX_NOTES]
-        decision.readings.append(
+        readings.append(
             ReadingRow(
                 at,
                 message.station_id,
@@ -99,7 +102,9 @@ def keep_readings(
             )
         )
         if live is not None and mine and (found := live.advance(at, figures, station)) is not None:
-            decision.doubts.append(found)
+            doubts.append(found)
+    decision.readings, decision.undated = tuple(readings), tuple(undated)
+    decision.doubts += tuple(doubts)
     return live
 
 

@@ -43,11 +43,11 @@ def decide_started(message: Message, body: Started, facts: Facts) -> Decision:
     decision = Decision(reply=Reply(verdict, session.transaction_id), verdict_uid=session.uid)
     _open(decision, session, message, facts)
     if not possible:
-        decision.doubts.append(doubt("bad_time", session, "start", {"sent": body.at.sent, "taken": at}))
+        decision.doubts += (doubt("bad_time", session, "start", {"sent": body.at.sent, "taken": at}),)
     doubt_clock(decision, session, station, "start", body.at.sent)
     _doubt_card(decision, session, verdict)
     if last is not None and last.ended_at is None:
-        decision.doubts.append(doubt("maybe_same_start", session, "start", {"other": last.id}))
+        decision.doubts += (doubt("maybe_same_start", session, "start", {"other": last.id}),)
     return decision
 
 
@@ -113,19 +113,19 @@ def _open(decision: Decision, session: SessionFacts, message: Message, facts: Fa
             continue
         older, newer = (session, other) if replayed and session.started_at < other.started_at else (other, session)
         if older is other:
-            decision.changes.append(await_end(other, message.received_at))
+            decision.changes += (await_end(other, message.received_at),)
         else:
             session.state, session.awaiting_since = "awaiting", message.received_at
-        decision.doubts.append(doubt("replaced", older, "start", {"by": newer.id}, blocking=False))
-    decision.events.append((SESSION_STARTED, event_ids(session)))
+        decision.doubts += (doubt("replaced", older, "start", {"by": newer.id}, blocking=False),)
+    decision.events += ((SESSION_STARTED, event_ids(session)),)
 
 
 def _doubt_card(decision: Decision, session: SessionFacts, verdict: Verdict) -> None:
     evidence = {"uid": session.uid, "answer": verdict.status, "reason": verdict.reason}
     if verdict.reason in ("unknown", "accept_review"):
-        decision.doubts.append(doubt("unknown_card", session, "start", evidence))
+        decision.doubts += (doubt("unknown_card", session, "start", evidence),)
     elif not verdict.accepted and verdict.reason != "no_contract":  # that holds its CDR until there is one
-        decision.doubts.append(doubt("refused_card", session, "start", evidence))
+        decision.doubts += (doubt("refused_card", session, "start", evidence),)
 
 
 def decide_booted(message: Message, facts: Facts) -> Decision:
@@ -133,7 +133,7 @@ def decide_booted(message: Message, facts: Facts) -> Decision:
     decision = Decision(booted_at=message.received_at)
     for session in facts.open_sessions.get(message.station_id, ()):
         if session.state == "active" and session.start_received_at < message.received_at:
-            decision.changes.append(await_end(session, message.received_at))
+            decision.changes += (await_end(session, message.received_at),)
     return decision
 
 
@@ -147,8 +147,8 @@ def decide_unreadable(message: Message, body: Unreadable, facts: Facts) -> Decis
         return _stub(message, body, facts, verdict, evidence)
     doubt = Doubt(code, f"{code}:{body.key}"[:80], plain(evidence))
     if body.action == "Authorize":
-        return Decision(reply=Reply(verdict), verdict_uid=normalise(body.uid), doubts=[doubt])
-    return Decision(doubts=[doubt])
+        return Decision(reply=Reply(verdict), verdict_uid=normalise(body.uid), doubts=(doubt,))
+    return Decision(doubts=(doubt,))
 
 
 def _stub(message: Message, body: Unreadable, facts: Facts, verdict: Verdict, evidence: dict[str, Any]) -> Decision:
@@ -160,5 +160,5 @@ def _stub(message: Message, body: Unreadable, facts: Facts, verdict: Verdict, ev
     _set_card(session, body.uid, verdict)
     decision = Decision(reply=Reply(verdict, session.transaction_id), verdict_uid=session.uid)
     _open(decision, session, message, facts)
-    decision.doubts.append(doubt("stub", session, "start", evidence))
+    decision.doubts += (doubt("stub", session, "start", evidence),)
     return decision

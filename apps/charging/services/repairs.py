@@ -366,7 +366,7 @@ def _kept_end(evidence: Mapping[str, Any], session: Session) -> Message:
 
 def _write(message: Message, facts: Facts, case: Case) -> None:
     decision = decisions.decide(message, facts, case.now)
-    decision = replace(decision, doubts=[doubt for doubt in decision.doubts if doubt.code != case.item.code])
+    decision = replace(decision, doubts=tuple(doubt for doubt in decision.doubts if doubt.code != case.item.code))
     facts.apply(decision, message.station_id)
     store.write_decisions(connection, facts, [(message, decision)], case.now)
 
