@@ -10,12 +10,15 @@ import datetime as dt
 import functools
 import json
 import re
+import struct
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 Row = tuple[Any, ...]
@@ -119,7 +122,7 @@ def _pg_parameter(value: Any) -> Any:
     return _text_array(value) if value and type(value[0]) is str else _number_array(value)
 
 
-def _arrays(rows: Sequence[Row], types: tuple[str, ...]) -> list[str]:
+def _arrays(rows: Sequence[Row], types: tuple[str, ...]) -> list[str | bytes]:
     """The rows' columns as PostgreSQL's array literals: half the cost of letting the driver dump lists."""
     return [_ARRAY.get(kind, _text_array)(column) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
 
@@ -131,8 +134,29 @@ def _number_array(column: Sequence[Any]) -> str:
     return f"{{{text[1:-1].rstrip(',').replace('None', 'NULL')}}}"
 
 
-def _time_array(column: Row) -> str:
-    return f"{{{','.join(['NULL' if value is None else value.isoformat() for value in column])}}}"
+class _Times(bytes):
+    """A `timestamptz[]` as PostgreSQL sends it; a third of the cost of ISO texts, on both sides."""
+
+
+class _TimesDumper(Dumper):
+    format = Format.BINARY
+    oid = psycopg.postgres.types["timestamptz"].array_oid
+
+    def dump(self, obj: bytes) -> bytes:
+        return obj
+
+
+psycopg.adapters.register_dumper(_Times, _TimesDumper)
+
+_SINCE = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+_TIME, _NULL = struct.Struct(">iq").pack, struct.pack(">i", -1)
+
+
+def _time_array(column: Row) -> _Times:
+    head = struct.pack(">iiIii", 1, 1, psycopg.postgres.types["timestamptz"].oid, len(column), 1)
+    times = [_NULL if value is None else _TIME(8, (value - _SINCE) // _MICROSECOND) for value in column]
+    return _Times(head + b"".join(times))
 
 
 def _uuid_array(column: Row) -> str:
@@ -153,7 +177,7 @@ def _quoted(text: str) -> str:
 
 
 _HEX = "\\\\x"
-_ARRAY: dict[str, Callable[[Row], str]] = {
+_ARRAY: dict[str, Callable[[Row], str | bytes]] = {
     "timestamptz": _time_array,
     "uuid": _uuid_array,
     "bytea": _bytes_array,

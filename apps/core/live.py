@@ -22,7 +22,7 @@ from django.db import transaction
 from apps.core.actor import Actor
 
 MIN_INTERVAL_S = 1.0
-SHARED_GROUPS = 64
+SHARED_GROUPS = 16
 _SALT = "core.live"
 
 _loop: asyncio.AbstractEventLoop | None = None

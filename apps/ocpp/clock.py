@@ -81,7 +81,7 @@ class ClockWatch:
         """A message whose timestamp means "now" was received."""
         offset = (sent - received).total_seconds()
         for earlier, known in self._seen:
-            if (received - earlier).total_seconds() >= APART_S and abs(offset - known) <= AGREE_S:
+            if abs(offset - known) <= AGREE_S and (received - earlier).total_seconds() >= APART_S:
                 self.offset_s = offset
                 break
         # Kept ones lie apart, so that a burst of replayed messages does not push the others out.

@@ -97,7 +97,7 @@ def parse(text: str) -> Frame:
         return _read_again(text)
     if type(message) is not list or len(message) < 2 or not _is_id(message[1]):
         return Bad(None, "no array with a message id of 1 to 36 characters")
-    if "\\u0000" in text and _holds_null(message):
+    if "\\" in text and "\\u0000" in text and _holds_null(message):
         return _bad(message, "U+0000 is not allowed")
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(message) > MAX_DEPTH:
         return _bad(message, f"nested deeper than {MAX_DEPTH}")
