@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, cast
 
 from allauth.mfa.models import Authenticator
@@ -13,10 +14,12 @@ from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts import permissions, selectors, services
+from apps.accounts.history import action_in_words, type_in_words
 from apps.accounts.models import (
     ApiKey,
     AuditEntry,
@@ -35,6 +38,7 @@ from apps.core.admin import (
     ActionVariant,
     Changes,
     CheckboxChoices,
+    ColumnFilter,
     ModelAdmin,
     PlatformAdmin,
     ReadOnlyAdmin,
@@ -379,10 +383,35 @@ class ApiKeyAdmin(ModelAdmin):
         self.message_user(request, gettext("The key was revoked."), messages.SUCCESS)
 
 
+class TrailFilter(ColumnFilter):
+    """What is found in a column of the trail that one may see, in words."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found = model_admin.get_queryset(request).order_by().values_list(self.column, flat=True).distinct()
+        return sorted(((value, self.in_words(value)) for value in found), key=itemgetter(1))
+
+    def in_words(self, value: str) -> str:
+        raise NotImplementedError
+
+
+class ThingFilter(TrailFilter):
+    title, parameter_name, column = _("thing"), "thing", "object_type"
+
+    def in_words(self, value: str) -> str:
+        return capfirst(type_in_words(value))
+
+
+class ActionFilter(TrailFilter):
+    title, parameter_name, column = _("what"), "what", "action"
+
+    def in_words(self, value: str) -> str:
+        return action_in_words(value)
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("at", "actor", "what", "object_name", "why")
-    list_filter = ("object_type", "action")
+    list_filter = (ThingFilter, ActionFilter)
     search_fields = ("actor", "action", "object_name", "why")
     ordering = ("-at", "-pk")
     date_hierarchy = "at"

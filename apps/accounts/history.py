@@ -89,6 +89,14 @@ def action_in_words(action: str) -> str:
     return f"{capfirst(str(named))}: {DONE[done]}"
 
 
+def type_in_words(label: str) -> str:
+    """`cards.token` → "card". A label that is not known stays as it is."""
+    try:
+        return str(apps.get_model(label)._meta.verbose_name)
+    except (LookupError, ValueError):
+        return label
+
+
 @cache
 def _model_names() -> dict[str, Any]:
     return {model._meta.model_name or "": model._meta.verbose_name for model in apps.get_models()}

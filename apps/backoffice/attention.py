@@ -13,12 +13,12 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apps.backoffice.commands import command_title
 from apps.billing import selectors as billing
 from apps.billing.models import Delivery, Invoice
 from apps.charging import selectors as charging
 from apps.core.actor import Actor
 from apps.installations import selectors as installations
+from apps.installations.commands import title_of
 from apps.notifications import selectors as notifications
 from apps.ocpp import selectors as ocpp
 
@@ -246,7 +246,7 @@ def _commands(rows: Iterable[installations.FailedCommand]) -> Iterator[_Found]:
             COMMAND,
             "SuspendedEVSE",
             row.state_label,
-            _naming(_("%(action)s at %(charger)s"), action=command_title(row.action), charger=row.station),
+            _naming(_("%(action)s at %(charger)s"), action=title_of(row.action), charger=row.station),
             _(row.detail) if row.detail else "",
             row.action,
             row.at,

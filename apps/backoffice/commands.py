@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.charging.models import Session
 from apps.core.admin import SelectWidget, TextareaWidget, TextInputWidget
 from apps.core.templatetags.parts import at_place
-from apps.installations.commands import Rule
+from apps.installations.commands import Rule, title_of
 from apps.installations.models import Command, CommandState, Connector
 
 
@@ -191,11 +191,14 @@ class Offer:
     """A command as a button: `action` is OCPP's word. `dangerous` ones can interrupt a driver."""
 
     action: str
-    title: Promise | str
     consequence: Promise | str
     form: type[CommandForm] = CommandForm
     icon: str = "terminal"
     dangerous: bool = False
+
+    @property
+    def title(self) -> str:
+        return title_of(self.action)
 
 
 OFFERS: Mapping[str, Offer] = {
@@ -203,14 +206,12 @@ OFFERS: Mapping[str, Offer] = {
     for one in (
         Offer(
             "RemoteStartTransaction",
-            _("Start a session"),
             _("The charger begins to charge on the card that you name. The effect is a session that begins."),
             RemoteStartForm,
             "play_arrow",
         ),
         Offer(
             "RemoteStopTransaction",
-            _("Stop a session"),
             _("The charger ends the session, and the driver can unplug. The effect is the session's end."),
             RemoteStopForm,
             "stop",
@@ -218,7 +219,6 @@ OFFERS: Mapping[str, Offer] = {
         ),
         Offer(
             "Reset",
-            _("Reset"),
             _("The charger restarts and is away for a while. Running sessions end; a hard reset interrupts them."),
             ResetForm,
             "restart_alt",
@@ -226,7 +226,6 @@ OFFERS: Mapping[str, Offer] = {
         ),
         Offer(
             "UnlockConnector",
-            _("Unlock"),
             _("The charger lets the cable go. Anybody who stands there can take it."),
             UnlockForm,
             "lock_open",
@@ -234,41 +233,35 @@ OFFERS: Mapping[str, Offer] = {
         ),
         Offer(
             "ChangeAvailability",
-            _("Availability"),
             _("A running session is finished first. It waits up to a week for a charger that is offline."),
             AvailabilityForm,
             "power_settings_new",
         ),
         Offer(
             "TriggerMessage",
-            _("Ask for a message"),
             _("The charger sends the message that you choose, now. Nothing else changes."),
             TriggerForm,
             "sync",
         ),
         Offer(
             "GetConfiguration",
-            _("Read configuration"),
             _("The charger tells its settings, which are kept here. Nothing changes. It waits for a day."),
             GetConfigurationForm,
             "tune",
         ),
         Offer(
             "ChangeConfiguration",
-            _("Change configuration"),
             _("The charger takes the new value, some keys after a restart only. It waits up to a week."),
             ChangeConfigurationForm,
             "edit",
         ),
         Offer(
             "ClearCache",
-            _("Clear card cache"),
             _("The charger forgets which cards it knows and asks again. It waits up to a week."),
             icon="delete_sweep",
         ),
         Offer(
             "DataTransfer",
-            _("Vendor message"),
             _("The charger gets a message that only its maker knows the meaning of."),
             DataTransferForm,
             "data_object",
@@ -298,17 +291,11 @@ class Progress:
     state_word: str
 
 
-def command_title(action: str) -> str:
-    """What the page that offers a command calls it."""
-    offer = OFFERS.get(action)
-    return str(offer.title) if offer else action
-
-
 def progress_of(command: Command) -> Progress:
     """The way of a command, for the part that shows it. Pure."""
     return Progress(
         command=command,
-        title=command_title(command.action),
+        title=title_of(command.action),
         steps=(_asked(command), _sent(command), _answered(command), _effect(command)),
         state_word=str(command.get_state_display()),
     )

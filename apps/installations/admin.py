@@ -33,6 +33,7 @@ from apps.core.admin import (
 )
 from apps.core.templatetags.parts import at_place, status_chip
 from apps.installations import hours, services
+from apps.installations.commands import title_of
 from apps.installations.filters import ActionFilter, ConditionFilter, ConnectorStatusFilter, OnlineFilter
 from apps.installations.forms import ConnectorForm, HardwareForm, LocationForm
 from apps.installations.imports import KINDS
@@ -397,17 +398,21 @@ _COMMAND_TONES = {
 
 @admin.register(Command)
 class CommandAdmin(ReadOnlyAdmin):
-    list_display = ("action", "charger", "created_at", "actor", "progress", "answered_by", "told", "finished_at")
+    list_display = ("what", "charger", "created_at", "actor", "progress", "answered_by", "told", "finished_at")
     list_filter = ("state", ActionFilter, "answered_by")
     list_select_related = ("station",)
     search_fields = ("station__identity", "station__name", "actor", "why")
     ordering = ("-created_at", "-pk")
     date_hierarchy = "created_at"
     fields = (
-        *("station", "action", "payload", "state", "actor", "why", "created_at", "deadline_at", "sent_at"),
+        *("station", "what", "payload", "state", "actor", "why", "created_at", "deadline_at", "sent_at"),
         *("answered_at", "answered_by", "told", "answer", "finished_at", "public_id"),
     )
-    readonly_fields = ("told",)
+    readonly_fields = ("what", "told")
+
+    @display(description=_("what"), ordering="action")
+    def what(self, command: Command) -> SafeString:
+        return format_html("{}<br><small>{}</small>", title_of(command.action), command.action)
 
     @display(description=_("charger"), ordering="station__identity")
     def charger(self, command: Command) -> SafeString:

@@ -16,7 +16,9 @@ from typing import Any
 
 import jsonschema_rs
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from apps.installations.models import ChargingStation
 from apps.installations.secrets import is_secret_key, mask_value
@@ -38,10 +40,11 @@ MAX_INTEGER = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one action is treated. `delivery` counts from creation; `effect` from the charger's yes (None: the yes is the
-    effect); `scheduled` from the answer "Scheduled". A program that starts sessions for its drivers has no other reason
-    than that; a person has."""
+    """What people call an action, and how it is treated. `delivery` counts from creation; `effect` from the charger's
+    yes (None: the yes is the effect); `scheduled` from the answer "Scheduled". A program that starts sessions for its
+    drivers has no other reason than that; a person has."""
 
+    title: Promise | str
     delivery: dt.timedelta
     effect: dt.timedelta | None = None
     scheduled: dt.timedelta | None = None
@@ -61,17 +64,27 @@ class Rule:
 _WEEK = dt.timedelta(days=7)
 
 RULES: Mapping[str, Rule] = {
-    "RemoteStartTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason_of_people=True),
-    "RemoteStopTransaction": Rule(AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason=True),
-    "Reset": Rule(AT_ONCE, effect=dt.timedelta(minutes=5), needs_reason=True),
-    "UnlockConnector": Rule(AT_ONCE, needs_reason=True),
-    "TriggerMessage": Rule(AT_ONCE, effect=dt.timedelta(minutes=1), is_read=True),
-    "DataTransfer": Rule(AT_ONCE),
-    "ChangeAvailability": Rule(_WEEK, effect=dt.timedelta(minutes=2), scheduled=dt.timedelta(days=1), waits=True),
-    "ChangeConfiguration": Rule(_WEEK, waits=True),
-    "GetConfiguration": Rule(dt.timedelta(days=1), waits=True, is_read=True),
-    "ClearCache": Rule(_WEEK, waits=True),
+    "RemoteStartTransaction": Rule(
+        _("Start a session"), AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason_of_people=True
+    ),
+    "RemoteStopTransaction": Rule(_("Stop a session"), AT_ONCE, effect=dt.timedelta(minutes=2), needs_reason=True),
+    "Reset": Rule(_("Reset"), AT_ONCE, effect=dt.timedelta(minutes=5), needs_reason=True),
+    "UnlockConnector": Rule(_("Unlock"), AT_ONCE, needs_reason=True),
+    "TriggerMessage": Rule(_("Ask for a message"), AT_ONCE, effect=dt.timedelta(minutes=1), is_read=True),
+    "DataTransfer": Rule(_("Vendor message"), AT_ONCE),
+    "ChangeAvailability": Rule(
+        _("Availability"), _WEEK, effect=dt.timedelta(minutes=2), scheduled=dt.timedelta(days=1), waits=True
+    ),
+    "ChangeConfiguration": Rule(_("Change configuration"), _WEEK, waits=True),
+    "GetConfiguration": Rule(_("Read configuration"), dt.timedelta(days=1), waits=True, is_read=True),
+    "ClearCache": Rule(_("Clear card cache"), _WEEK, waits=True),
 }
+
+
+def title_of(action: str) -> str:
+    """What people call it; a name that is not known stays as it is."""
+    rule = RULES.get(action)
+    return str(rule.title) if rule else action
 
 
 Judge = Callable[[ChargingStation, dict[str, Any]], None]
@@ -103,25 +116,27 @@ def check_payload(action: str, payload: dict[str, Any]) -> None:
     Source: the JSON schemas of OCPP 1.6 and its sections 5.2 to 5.17.
     """
     if action not in RULES:
-        raise ValidationError({"action": _("This command is not known.")})
+        raise ValidationError({"action": gettext("This command is not known.")})
     for value in _scalars(payload):
         if not _sendable(value):
-            raise ValidationError({"payload": _("The command holds a character or number that cannot be sent.")})
+            raise ValidationError({"payload": gettext("The command holds a character or number that cannot be sent.")})
     if len(json.dumps(payload)) > MAX_PAYLOAD:
-        raise ValidationError({"payload": _("The command is too long.")})
+        raise ValidationError({"payload": gettext("The command is too long.")})
     for error in _validator(action).iter_errors(payload):
-        raise ValidationError({"payload": _("The command's data do not fit: %(error)s") % {"error": error.message}})
+        raise ValidationError(
+            {"payload": gettext("The command's data do not fit: %(error)s") % {"error": error.message}}
+        )
     _check_meaning(action, payload)
 
 
 def _check_meaning(action: str, payload: dict[str, Any]) -> None:
     lowest = {"UnlockConnector": 1, "RemoteStartTransaction": 1}.get(action, 0)
     if payload.get("connectorId", lowest) < lowest:
-        raise ValidationError({"payload": _("The connector number is too small for this command.")})
+        raise ValidationError({"payload": gettext("The connector number is too small for this command.")})
     if mask_value(payload) != payload or (action == "ChangeConfiguration" and is_secret_key(payload["key"])):
         raise ValidationError(
             {
-                "payload": _(
+                "payload": gettext(
                     "A secret is not sent as a command: it would be kept in clear. Renew the charger's key instead."
                 )
             }
@@ -136,7 +151,7 @@ def _validator(action: str) -> Any:
 
 def _scalars(value: Any, depth: int = 1) -> Iterator[Any]:
     if depth > MAX_DEPTH:
-        raise ValidationError({"payload": _("The command's data are nested too deeply.")})
+        raise ValidationError({"payload": gettext("The command's data are nested too deeply.")})
     if isinstance(value, dict):
         for key, part in value.items():
             yield key

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.core.admin import DropdownFilter
+from apps.core.admin import ColumnFilter, DropdownFilter
 from apps.installations.commands import RULES
 from apps.installations.models import ConnectorState, ConnectorStatus
 from apps.installations.selectors import Condition
@@ -31,15 +31,13 @@ class OnlineFilter(DropdownFilter):
         return queryset.filter(state__connected_at=None) if self.value() == "never" else queryset
 
 
-class ConditionFilter(DropdownFilter):
+class ConditionFilter(ColumnFilter):
     title = _("state")
     parameter_name = "condition"
+    column = "condition"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(value, str(label)) for value, label in Condition.choices]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        return queryset.filter(condition=self.value()) if self.value() else queryset
 
 
 class ConnectorStatusFilter(DropdownFilter):
@@ -59,12 +57,10 @@ class ConnectorStatusFilter(DropdownFilter):
         return queryset.filter(Q(state__status=self.value()) | Q(pk__in=having))
 
 
-class ActionFilter(DropdownFilter):
+class ActionFilter(ColumnFilter):
     title = _("action")
     parameter_name = "command"
+    column = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in RULES]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        return queryset.filter(action=self.value()) if self.value() else queryset
+        return [(name, str(rule.title)) for name, rule in RULES.items()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -16,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.admin import (
     ActionVariant,
-    DropdownFilter,
+    ColumnFilter,
     PlatformAdmin,
     ReadOnlyAdmin,
     ReasonForm,
@@ -35,15 +34,13 @@ from apps.ocpp.models import (
 )
 
 
-class ReasonFilter(DropdownFilter):
+class ReasonFilter(ColumnFilter):
     title = _("reason")
     parameter_name = "why"
+    column = "reason"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(one.value, str(one.label)) for one in RefusalReason]
-
-    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        return queryset.filter(reason=self.value()) if self.value() else queryset
 
 
 def can_be_adopted(refusal: HandshakeRefusal) -> bool:

@@ -63,3 +63,35 @@ def test_words_come_first_and_the_name_in_small_print(ours, client, settings):
     for path in paths:
         page = client.get(path, headers={"host": settings.ADMIN_HOST}).content.decode()
         assert "Card: contract ended<br><small>token.contract_ended</small>" in page
+
+
+@pytest.mark.django_db
+def test_the_trail_is_filtered_by_what_was_done_and_to_what_in_words(ours, rival, client, settings):
+    def note(target, action, name):
+        AuditEntry.objects.create(
+            at=timezone.now(),
+            operator=target.operator,
+            actor="somebody",
+            action=action,
+            object_type=target._meta.label_lower,
+            object_id=str(target.pk),
+            object_name=name,
+        )
+
+    note(ours.token, "token.contract_ended", "our card")
+    note(ours.station, "station.adopted", "our charger")
+    note(rival.token, "token.teleported", "their card")
+    client.force_login(ours.owner)
+
+    def trail(**chosen):
+        return client.get("/accounts/auditentry/", chosen, headers={"host": settings.ADMIN_HOST}).content.decode()
+
+    page = trail()
+    assert "Charger: adopted</option>" in page
+    assert ">Charger</option>" in page
+    assert "token.teleported" not in page
+    for chosen in ({"what": "token.contract_ended"}, {"thing": "cards.token"}):
+        page = trail(**chosen)
+        assert "our card" in page
+        assert "our charger" not in page
+        assert "their card" not in page

@@ -95,7 +95,10 @@ def test_commands_are_filtered_by_action(ours, desk):
             created_at=timezone.now(),
             deadline_at=timezone.now(),
         )
-    assert desk.get("/installations/command/?command=Reset").context["cl"].result_count == 1
+    page = desk.get("/installations/command/?command=Reset")
+    assert page.context["cl"].result_count == 1
+    assert "Reset<br><small>Reset</small>" in page.content.decode()
+    assert ">Clear card cache</option>" in page.content.decode()
 
 
 def test_a_unit_is_hung_at_a_charger_by_its_serial_number(ours, rival, desk):

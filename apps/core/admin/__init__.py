@@ -4,8 +4,8 @@ Every read goes through `visible_to(request.actor)`, a row that the actor does n
 actor's operator before it is validated, and what was done is told to the site (`Site.record`), which keeps the history.
 
 `ModelAdmin` rows that people edit · `ReadOnlyAdmin` facts · `PlatformAdmin` rows without a tenant ·
-`TabularInline`, `StackedInline` children · `reason_action` a button that asks why · `RelatedFilter`, `ArchivedFilter` ·
-`render_page` a page of our own · `add_refusal` a service's refusal in a form
+`TabularInline`, `StackedInline` children · `reason_action` a button that asks why · `RelatedFilter`, `ColumnFilter`,
+`ArchivedFilter` of lists · `render_page` a page of our own · `add_refusal` a service's refusal in a form
 """
 
 from unfold.contrib.filters.admin import DropdownFilter
@@ -27,13 +27,14 @@ from apps.core.admin.pages import (
     render_page,
 )
 from apps.core.admin.reasons import ReasonForm, action, display, reason_action
-from apps.core.admin.scope import ArchivedFilter, RelatedFilter, add_refusal, visible_rows
+from apps.core.admin.scope import ArchivedFilter, ColumnFilter, RelatedFilter, add_refusal, visible_rows
 
 __all__ = [
     "ActionVariant",
     "ArchivedFilter",
     "Changes",
     "CheckboxChoices",
+    "ColumnFilter",
     "DropdownFilter",
     "ModelAdmin",
     "PlatformAdmin",

@@ -128,6 +128,15 @@ class RelatedFilter(RelatedDropdownFilter):
         return [(row.pk, str(row)) for row in (rows.order_by(*ordering) if ordering else rows)]
 
 
+class ColumnFilter(DropdownFilter):
+    """Filter by one value of a column; `lookups` gives the values and their words."""
+
+    column = ""
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        return queryset.filter(**{self.column: self.value()}) if self.value() else queryset
+
+
 class ArchivedFilter(DropdownFilter):
     """Archived rows are out of sight until they are asked for."""
 
