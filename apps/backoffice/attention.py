@@ -107,7 +107,7 @@ def _found(actor: Actor, now: dt.datetime) -> Iterator[_Found]:
     sees_invoices = actor.can("billing.view_invoice")
     if sees_invoices:
         yield from _drafts(billing.stopped_drafts(actor)[:FOUND_PER_KIND])
-        yield from _undelivered(billing.refused_deliveries(actor)[:FOUND_PER_KIND])
+        yield from _undelivered(billing.failed_deliveries(actor)[:FOUND_PER_KIND])
     if actor.can("ocpp.view_handshakerefusal"):
         yield from _refusals(actor, now)
     if actor.can("notifications.view_mail"):
@@ -210,7 +210,7 @@ def _undelivered(rows: Iterable[Delivery]) -> Iterator[_Found]:
             "Unknown",
             _("not sent"),
             row.invoice.number,
-            _("The mail server refused the e-mail to %(address)s.") % {"address": row.mail.recipient},
+            _("The e-mail to %(address)s could not be sent.") % {"address": row.mail.recipient},
             str(row.invoice.account),
             row.at,
             _("Send it again"),

@@ -52,7 +52,7 @@ class InvoiceFileQuerySet(OfInvoiceQuerySet):
 
 
 class DeliveryQuerySet(OfInvoiceQuerySet):
-    def refused(self) -> Self:
+    def failed(self) -> Self:
         return self.filter(mail__state="failed")
 
 

@@ -1,4 +1,4 @@
-"""Reads across invoices: the final ones, what is stopped or refused, whose look they have; the bookkeeper's file."""
+"""Reads across invoices: the final ones, the stopped and the unsent, whose look they have; the bookkeeper's file."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def stopped_drafts(actor: Actor) -> Any:
     return rows.select_related("account", "run").order_by("created_at", "pk")
 
 
-def refused_deliveries(actor: Actor) -> Any:
-    """Invoices whose last e-mail the mail server refused, oldest first: for the attention list."""
+def failed_deliveries(actor: Actor) -> Any:
+    """Invoices whose last e-mail could not be sent, oldest first: for the attention list."""
     later = Delivery.objects.unscoped("of an invoice that the actor sees").filter(
         invoice=OuterRef("invoice"), pk__gt=OuterRef("pk")
     )
-    rows = Delivery.objects.visible_to(actor).refused().exclude(Exists(later))
+    rows = Delivery.objects.visible_to(actor).failed().exclude(Exists(later))
     return rows.select_related("invoice__account", "mail").defer("invoice__snapshot").order_by("at", "pk")
 
 

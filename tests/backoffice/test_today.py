@@ -295,7 +295,7 @@ def test_an_invoice_whose_mail_was_refused_is_named(ours):
     (site,) = attention(Actor.system(ours.operator), now=timezone.now()).sites
     (line,) = site.lines
     assert line.what == invoice.number
-    assert (line.detail, line.step) == ("The mail server refused the e-mail to a@b.example.", "Send it again")
+    assert (line.detail, line.step) == ("The e-mail to a@b.example could not be sent.", "Send it again")
     mails_alone = Actor(
         Kind.SESSION, ours.operator.pk, permissions=frozenset({"notifications.view_mail"}), operator_wide=True
     )

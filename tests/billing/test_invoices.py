@@ -216,7 +216,7 @@ def test_a_refused_mail_is_seen_and_sent_again_by_a_button(ours, system, setting
         make_cdr(ours, make_customer(ours))
         [invoice] = finalised(ours)
         run_tasks()
-    [refused] = selectors.refused_deliveries(system)
+    [refused] = selectors.failed_deliveries(system)
     assert refused.invoice == invoice
     assert "550" in refused.mail.error
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
@@ -225,7 +225,7 @@ def test_a_refused_mail_is_seen_and_sent_again_by_a_button(ours, system, setting
         services.deliver_again(actor=system, invoice=invoice, why="impatient")
     run_tasks()
     assert len(mailoutbox) == 1
-    assert list(selectors.refused_deliveries(system)) == []
+    assert list(selectors.failed_deliveries(system)) == []
 
 
 def test_a_new_address_gets_a_mail_of_its_own(ours, system, mailoutbox):
@@ -234,13 +234,13 @@ def test_a_new_address_gets_a_mail_of_its_own(ours, system, mailoutbox):
     [invoice] = finalised(ours)
     run_tasks()
     Mail.everything.update(state=MailState.FAILED)
-    assert [one.invoice for one in selectors.refused_deliveries(system)] == [invoice]
+    assert [one.invoice for one in selectors.failed_deliveries(system)] == [invoice]
     type(contract.account).everything.filter(pk=contract.account_id).update(email="new@amber.example")
     services.deliver_again(actor=system, invoice=invoice, why="moved")
     run_tasks()
     assert [mail.to[0] for mail in mailoutbox][1:] == ["new@amber.example"]
     assert Delivery.everything.filter(invoice=invoice).count() == 2
-    assert list(selectors.refused_deliveries(system)) == []
+    assert list(selectors.failed_deliveries(system)) == []
 
 
 def test_a_mail_is_sent_again_with_a_reason_only(ours, system, mailoutbox):
