@@ -154,6 +154,7 @@ _TIME, _NULL = struct.Struct(">iq").pack, struct.pack(">i", -1)
 
 
 def _time_array(column: Row) -> _Times:
+    # One dimension, perhaps with NULLs, of this type and length, counted from 1.
     head = struct.pack(">iiIii", 1, 1, psycopg.postgres.types["timestamptz"].oid, len(column), 1)
     times = [_NULL if value is None else _TIME(8, (value - _SINCE) // _MICROSECOND) for value in column]
     return _Times(head + b"".join(times))
