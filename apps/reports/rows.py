@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db.models.fields.json import KT
 from django.utils.translation import gettext as _
 
 from apps.charging.models import CdrKind, HoldReason, SettlementState
@@ -26,8 +27,7 @@ class InvoiceRef:
     credit_note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumptionRow:
+class ConsumptionRow(NamedTuple):
     """One CDR, one credit (all negative), one session without a price, or a base fee (without energy).
 
     Keys are what rows are grouped by. `charger` is the place's name where the charger is not the visitor's to know.
@@ -97,9 +97,15 @@ CDR_FIELDS = (
     "energy_wh",
     "currency",
     "total",
-    "place",
-    "card",
 )
+# What a CDR called them: the texts alone, since a month of an operator is many thousands of rows.
+CDR_NAMES = {
+    f"{column}_{name}": KT(f"{column}__{name}")
+    for column, name in (
+        *(("place", name) for name in ("name", "station")),
+        *(("card", name) for name in ("label", "visual_number", "uid", "driver")),
+    )
+}
 SESSION_FIELDS = (
     *_SHARED_FIELDS,
     "public_id",
@@ -184,9 +190,8 @@ class _Names(NamedTuple):
 
 def _as_it_was(told: dict[str, Any]) -> _Names:
     """By the CDR: what was renamed since keeps its name here, as on the invoice."""
-    place, card = told["place"], told["card"]
-    named = card.get("label") or card.get("visual_number") or card.get("uid")
-    return _Names(place.get("name", ""), place.get("station", ""), named or "", card.get("driver", ""))
+    named = told["card_label"] or told["card_visual_number"] or told["card_uid"]
+    return _Names(told["place_name"] or "", told["place_station"] or "", named or "", told["card_driver"] or "")
 
 
 def _as_it_is(told: dict[str, Any]) -> _Names:

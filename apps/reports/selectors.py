@@ -23,7 +23,16 @@ from apps.charging.models import Cdr, Session, SessionState, SettlementState
 from apps.core import money
 from apps.core.actor import Actor
 from apps.reports.charts import Bar
-from apps.reports.rows import CDR_FIELDS, SESSION_FIELDS, ConsumptionRow, InvoiceRef, cdr_row, fee_row, session_row
+from apps.reports.rows import (
+    CDR_FIELDS,
+    CDR_NAMES,
+    SESSION_FIELDS,
+    ConsumptionRow,
+    InvoiceRef,
+    cdr_row,
+    fee_row,
+    session_row,
+)
 
 SEES_PRICES = "charging.view_cdr"
 SEES_INVOICES = "billing.view_invoice"
@@ -124,7 +133,7 @@ def month_consumption(actor: Actor, month: dt.date, *, by: str = "card") -> Cons
         .filter(own_cards(actor, SEES_PRICES), supplied_on__gte=month, supplied_on__lt=after)
         .order_by("ended_at", "pk")
     )
-    found = list(cdrs.values(*CDR_FIELDS))
+    found = list(cdrs.values(*CDR_FIELDS, **CDR_NAMES))
     billed = _billed(actor, cdrs)
     is_open = len(billed) < len(found)
     released, stopped = (_released(actor, cdrs), _stopped(cdrs)) if is_open else ({}, frozenset())
@@ -156,7 +165,7 @@ def invoice_consumption(actor: Actor, invoice: Invoice, *, by: str = "card") -> 
     known = set(Cdr.objects.visible_to(actor).filter(pk__in=billed).values_list("pk", flat=True))
     cdrs = Cdr.objects.unscoped("on an invoice that the actor sees").filter(pk__in=billed).order_by("ended_at", "pk")
     rows = []
-    for one in cdrs.values(*CDR_FIELDS):
+    for one in cdrs.values(*CDR_FIELDS, **CDR_NAMES):
         session = one["session__public_id"] if one["pk"] in known else None
         told = {**one, "session__public_id": session, "total": money.total(nets[one["pk"]], invoice.currency)}
         rows.append(cdr_row(actor, told, ref, None, sign=sign))
