@@ -14,7 +14,6 @@ from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -386,26 +385,20 @@ class ApiKeyAdmin(ModelAdmin):
 class TrailFilter(ColumnFilter):
     """What is found in a column of the trail that one may see, in words."""
 
+    in_words = staticmethod(action_in_words)
+
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         found = model_admin.get_queryset(request).order_by().values_list(self.column, flat=True).distinct()
         return sorted(((value, self.in_words(value)) for value in found), key=itemgetter(1))
 
-    def in_words(self, value: str) -> str:
-        raise NotImplementedError
-
 
 class ThingFilter(TrailFilter):
     title, parameter_name, column = _("thing"), "thing", "object_type"
-
-    def in_words(self, value: str) -> str:
-        return capfirst(type_in_words(value))
+    in_words = staticmethod(type_in_words)
 
 
 class ActionFilter(TrailFilter):
     title, parameter_name, column = _("what"), "what", "action"
-
-    def in_words(self, value: str) -> str:
-        return action_in_words(value)
 
 
 @admin.register(AuditEntry)

@@ -80,7 +80,7 @@ DONE: dict[str, Any] = {
 }
 
 
-def action_in_words(action: str) -> str:
+def action_in_words(action: str, /) -> str:
     """`token.contract_ended` → "Card: contract ended". A name that is not known stays as it is."""
     thing, _dot, done = action.partition(".")
     named = THINGS.get(thing) or _model_names().get(thing)
@@ -89,12 +89,10 @@ def action_in_words(action: str) -> str:
     return f"{capfirst(str(named))}: {DONE[done]}"
 
 
-def type_in_words(label: str) -> str:
-    """`cards.token` → "card". A label that is not known stays as it is."""
-    try:
-        return str(apps.get_model(label)._meta.verbose_name)
-    except (LookupError, ValueError):
-        return label
+def type_in_words(label: str, /) -> str:
+    """`cards.token` → "Card". A label that is not known stays as it is."""
+    named = _model_names().get(label.rpartition(".")[2])
+    return label if named is None else capfirst(str(named))
 
 
 @cache

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils import timezone
 
-from apps.accounts.history import DONE, action_in_words
+from apps.accounts.history import DONE, action_in_words, type_in_words
 from apps.accounts.models import AuditEntry
 from apps.cards.models import TokenState
 from apps.charging.services import REPAIRS
@@ -40,6 +40,8 @@ def test_what_nobody_knows_stays_as_it_is():
     assert action_in_words("token.teleported") == "token.teleported"
     assert action_in_words("unicorn.changed") == "unicorn.changed"
     assert action_in_words("token.contract_ended") == "Card: contract ended"
+    assert type_in_words("cards.token") == "Card"
+    assert type_in_words("zoo.unicorn") == "zoo.unicorn"
     assert all(done == done.lower() for done in DONE)
 
 

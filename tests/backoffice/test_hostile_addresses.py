@@ -19,6 +19,8 @@ NUL = [
     "/cards/token/?state__exact=%00",
     "/cards/token/?organisation__id__exact=%00",
     "/installations/command/?command=%00",
+    "/accounts/auditentry/?thing=%00",
+    "/accounts/auditentry/?what=%00",
     "/autocomplete/?app_label=contracts&model_name=contract&field_name=account&term=%00",
     "/chargers/{station}/messages/?action=%00",
     "/chargers/{station}/messages/?before=%00",
