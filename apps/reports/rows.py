@@ -100,11 +100,12 @@ CDR_FIELDS = (
 )
 # What a CDR called them: the texts alone, since a month of an operator is many thousands of rows.
 CDR_NAMES = {
-    f"{column}_{name}": KT(f"{column}__{name}")
-    for column, name in (
-        *(("place", name) for name in ("name", "station")),
-        *(("card", name) for name in ("label", "visual_number", "uid", "driver")),
-    )
+    "place_name": KT("place__name"),
+    "place_station": KT("place__station"),
+    "card_label": KT("card__label"),
+    "card_visual_number": KT("card__visual_number"),
+    "card_uid": KT("card__uid"),
+    "card_driver": KT("card__driver"),
 }
 SESSION_FIELDS = (
     *_SHARED_FIELDS,
