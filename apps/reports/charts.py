@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 WIDTH, HEIGHT = 960, 280
-LEFT, RIGHT, TOP, BOTTOM = 72, 12, 40, 28
+LEFT, RIGHT, TOP, BOTTOM = 100, 12, 40, 28  # at the left "10,000 kWh" in a phone's letters
 LINES = 4
 # Of the day's width, the part that its bar takes.
 BAR = 0.66
